@@ -1,0 +1,55 @@
+//! Where rows go: tables that hold their own source positions.
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use sql::Result;
+use sql::change::{Position, Span};
+
+/// What a commit did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// The table's version after it: Delta's version, Iceberg's sequence number.
+    pub version: i64,
+    /// Rows added.
+    pub rows: u64,
+    /// Data files added.
+    pub files: u64,
+    /// Bytes of data files added.
+    pub bytes: u64,
+    /// Attempts lost to other writers of the same table.
+    pub conflicts: u64,
+    /// True if an earlier attempt of this very batch had landed although its answer was lost.
+    pub already_landed: bool,
+}
+
+/// A table that rows are appended to, exactly once.
+///
+/// `write` commits the rows **and** the span's positions in one atomic commit, or neither. A sink may be called again
+/// with the same span after an error; it finds out by itself whether the first attempt landed. One `write` is in
+/// flight at a time; the sink holds one batch's files in memory, never the table's state.
+#[async_trait]
+pub trait Sink: Send {
+    /// The target's columns as the sink's rows must have them: names, order and types of [`Sink::write`]'s batches.
+    fn schema(&self) -> SchemaRef;
+
+    /// The positions that the table holds for this pipeline, read back from the table itself.
+    ///
+    /// # Errors
+    /// [`sql::ErrorKind::Unavailable`] and its like, from the table's storage or catalog.
+    async fn progress(&mut self) -> Result<Position>;
+
+    /// Appends `rows` (each batch of the schema of [`Sink::schema`]; may be empty) and moves the positions along `span`.
+    /// An empty span with no rows does nothing; rows need a span.
+    ///
+    /// # Errors
+    /// [`sql::ErrorKind::Fenced`] if the stored positions are neither the span's start nor its end.
+    async fn write(&mut self, rows: &[RecordBatch], span: &Span) -> Result<Receipt>;
+
+    /// Adds the nullable columns that `schema` has and the table does not, in a commit of their own, and from now on
+    /// takes batches of the resulting [`Sink::schema`].
+    ///
+    /// # Errors
+    /// [`sql::ErrorKind::Config`] if a column's type would change.
+    async fn evolve(&mut self, schema: &SchemaRef) -> Result<()>;
+}

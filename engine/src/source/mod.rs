@@ -1,0 +1,1 @@
+//! Where changes come from: Kafka topics, or captured messages of them.

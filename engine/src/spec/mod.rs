@@ -1,0 +1,3 @@
+//! The pipeline file: YAML into typed, checked data.
+
+pub mod model;

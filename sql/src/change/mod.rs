@@ -1,0 +1,15 @@
+//! What a change is: its operation, where it stands in its source, and the batch it travels in.
+
+mod batch;
+mod columns;
+mod op;
+mod position;
+
+pub use batch::{BatchCounts, ChangeBatch, RawRecord, Reject, RejectReason, RowMeta};
+pub use columns::{
+    BEFORE, CHANGE_TYPE, COMMIT_TIMESTAMP, COMMIT_VERSION, INGESTED_AT, METADATA, OFFSET, OP,
+    PARTITION, SOURCE, TOPIC, UNAVAILABLE_COLUMNS, is_metadata, kafka_metadata_fields,
+    source_struct_fields, utc_micros,
+};
+pub use op::Op;
+pub use position::{Partition, Position, Span};
