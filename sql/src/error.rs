@@ -50,7 +50,14 @@ pub struct Error {
 impl Error {
     /// An error of `kind`. `message` is one sentence without a full stop, lowercase unless it starts with a name.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), at: None, expected: None, remedy: None, source: None }
+        Self {
+            kind,
+            message: message.into(),
+            at: None,
+            expected: None,
+            remedy: None,
+            source: None,
+        }
     }
 
     /// Short for [`ErrorKind::Config`].
@@ -122,7 +129,10 @@ impl Error {
         }
         let mut cause = StdError::source(self);
         while let Some(error) = cause {
-            out.push_str(&format!("\n  cause: {}", error.to_string().replace('\n', "\n         ")));
+            out.push_str(&format!(
+                "\n  cause: {}",
+                error.to_string().replace('\n', "\n         ")
+            ));
             cause = error.source();
         }
         if let Some(remedy) = &self.remedy {
@@ -148,6 +158,8 @@ impl fmt::Display for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source.as_deref().map(|e| e as &(dyn StdError + 'static))
+        self.source
+            .as_deref()
+            .map(|e| e as &(dyn StdError + 'static))
     }
 }

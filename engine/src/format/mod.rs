@@ -1,6 +1,9 @@
 //! Decoders: bytes of records into typed columns.
 
-use sql::change::Partition;
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use sql::Result;
+use sql::change::{BatchCounts, Partition, Reject, RowMeta};
 
 /// One record of a log, borrowed from whatever fetched it. Valid until the next fetch.
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +26,81 @@ impl RawMessage<'_> {
     /// Bytes of key, value and headers: what batch limits count.
     pub fn size(&self) -> usize {
         let len = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
-        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + len(*value)).sum();
+        let headers: usize = self
+            .headers
+            .iter()
+            .map(|(name, value)| name.len() + len(*value))
+            .sum();
         len(self.key) + len(self.value) + headers
     }
+}
+
+/// What became of one record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pushed {
+    /// A row was added.
+    Row,
+    /// The record was set aside with a reason.
+    Reject,
+    /// A null value with a key.
+    Tombstone,
+    /// A record that is never a row: heartbeat, transaction marker, schema change, notification, message.
+    Control,
+    /// **Not taken.** The record needs these columns (row and metadata). Finish the batch, call
+    /// [`Decoder::adopt`] and [`Decoder::project`], then push the record again.
+    NewSchema(SchemaRef),
+}
+
+/// A decoded batch, without its span.
+#[derive(Debug)]
+pub struct Decoded {
+    /// The projected columns.
+    pub rows: RecordBatch,
+    /// What stands beside each row.
+    pub meta: RowMeta,
+    /// Records set aside, in the order they were pushed.
+    pub rejects: Vec<Reject>,
+    /// What was pushed.
+    pub counts: BatchCounts,
+}
+
+/// Turns records into columns, one record at a time, a batch at a time.
+///
+/// A bad record is a reject, never an error: it leaves no trace in the columns. Columns grow by one value for each
+/// [`Pushed::Row`] and by none otherwise. The decoder holds the rows of one batch.
+pub trait Decoder: Send {
+    /// Row and metadata columns, all nullable; `None` until declared or seen in a record.
+    fn schema(&self) -> Option<SchemaRef>;
+
+    /// Uses `schema`, as returned by [`Pushed::NewSchema`], from now on. Only between batches.
+    ///
+    /// # Errors
+    /// [`sql::ErrorKind::Internal`] while rows are pending.
+    fn adopt(&mut self, schema: SchemaRef) -> Result<()>;
+
+    /// Decodes only these columns, in this order. Only between batches.
+    ///
+    /// # Errors
+    /// [`sql::ErrorKind::Internal`] for a column that the schema does not have, or while rows are pending.
+    fn project(&mut self, columns: &[String]) -> Result<()>;
+
+    /// Takes one record.
+    ///
+    /// # Errors
+    /// [`sql::ErrorKind::Policy`] if the pipeline must stop here: a schema change that is not allowed, changed key columns.
+    fn push(&mut self, message: &RawMessage<'_>) -> Result<Pushed>;
+
+    /// Rows pending.
+    fn len(&self) -> usize;
+
+    /// Whether no row is pending.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Ends the batch. `ingested_at_micros` becomes `_ingested_at` of all its rows.
+    ///
+    /// # Errors
+    /// [`sql::ErrorKind::Internal`] if the columns do not fit together.
+    fn finish(&mut self, ingested_at_micros: i64) -> Result<Decoded>;
 }

@@ -130,8 +130,15 @@ impl ChangeBatch {
         counts: BatchCounts,
     ) -> Result<Self> {
         let n = rows.num_rows();
-        let lengths = [meta.ops.len(), meta.partition.len(), meta.offsets.len(), meta.commit_micros.len()];
-        if lengths.iter().any(|len| *len != n) || meta.raw.as_ref().is_some_and(|raw| raw.len() != n) {
+        let lengths = [
+            meta.ops.len(),
+            meta.partition.len(),
+            meta.offsets.len(),
+            meta.commit_micros.len(),
+        ];
+        if lengths.iter().any(|len| *len != n)
+            || meta.raw.as_ref().is_some_and(|raw| raw.len() != n)
+        {
             return Err(Error::internal(format!(
                 "a batch of {n} rows has metadata of {lengths:?} rows"
             )));
@@ -143,7 +150,14 @@ impl ChangeBatch {
                 counts.records
             )));
         }
-        Ok(Self { rows, meta, rejects, span, counts, next_schema: None })
+        Ok(Self {
+            rows,
+            meta,
+            rejects,
+            span,
+            counts,
+            next_schema: None,
+        })
     }
 
     /// Marks the batch as the last one of its schema: the record after it needs `schema`. The feed decodes

@@ -74,7 +74,11 @@ pub fn kafka_metadata_fields(row: &Fields) -> Vec<FieldRef> {
         Arc::new(Field::new(PARTITION, DataType::Int32, true)),
         Arc::new(Field::new(OFFSET, DataType::Int64, true)),
         Arc::new(Field::new(BEFORE, DataType::Struct(row.clone()), true)),
-        Arc::new(Field::new(SOURCE, DataType::Struct(source_struct_fields()), true)),
+        Arc::new(Field::new(
+            SOURCE,
+            DataType::Struct(source_struct_fields()),
+            true,
+        )),
         Arc::new(Field::new(INGESTED_AT, utc_micros(), true)),
         Arc::new(Field::new(
             UNAVAILABLE_COLUMNS,

@@ -17,8 +17,13 @@ pub enum Op {
 
 impl Op {
     /// Every operation, in the order in which reports print them.
-    pub const ALL: [Self; 5] =
-        [Self::Read, Self::Create, Self::Update, Self::Delete, Self::Truncate];
+    pub const ALL: [Self; 5] = [
+        Self::Read,
+        Self::Create,
+        Self::Update,
+        Self::Delete,
+        Self::Truncate,
+    ];
 
     /// Debezium's letter, as in `_op`.
     pub fn letter(self) -> &'static str {

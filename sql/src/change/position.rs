@@ -29,7 +29,10 @@ pub struct Partition {
 impl Partition {
     /// Partition `number` of `topic`.
     pub fn new(topic: impl Into<String>, number: i32) -> Self {
-        Self { topic: topic.into(), number }
+        Self {
+            topic: topic.into(),
+            number,
+        }
     }
 }
 
@@ -184,6 +187,8 @@ impl Span {
     /// Whether `stored` already stands exactly at the end of this span, partition by partition: an attempt to
     /// commit it landed although its answer was lost.
     pub fn reached_by(&self, stored: &Position) -> bool {
-        self.to.iter().all(|(partition, to)| stored.get(partition) == Some(to))
+        self.to
+            .iter()
+            .all(|(partition, to)| stored.get(partition) == Some(to))
     }
 }
