@@ -1,4 +1,4 @@
-//! The one test binary.
+//! The one test binary: each binary links the whole stack, so there is one.
 
 mod decoder;
 mod lake;
