@@ -1,0 +1,3 @@
+//! Data quality: conditions that every row must meet.
+
+pub mod rules;
