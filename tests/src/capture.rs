@@ -44,11 +44,15 @@ pub fn read(file: &Path) -> Vec<Record> {
 
 /// Writes a capture file of `topic`.
 pub fn write(file: &Path, topic: &str, records: &[Record]) {
-    let lines: String = records
+    fs::write(file, lines(topic, records)).expect("a temporary folder is writable");
+}
+
+/// Records as lines of a capture file of `topic`.
+pub fn lines(topic: &str, records: &[Record]) -> String {
+    records
         .iter()
         .map(|record| line(topic, record) + "\n")
-        .collect();
-    fs::write(file, lines).expect("a temporary folder is writable");
+        .collect()
 }
 
 fn parse(line: &str) -> Record {
@@ -57,7 +61,12 @@ fn parse(line: &str) -> Record {
     let number = |name: &str| value[name].as_i64().expect("a number");
     let headers: Vec<&str> = value["headers"]
         .as_array()
-        .map(|headers| headers.iter().filter_map(Value::as_str).collect())
+        .map(|headers| {
+            headers
+                .iter()
+                .map(|part| part.as_str().unwrap_or(""))
+                .collect()
+        })
         .unwrap_or_default();
     Record {
         partition: i32::try_from(number("partition")).expect("a partition"),

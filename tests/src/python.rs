@@ -75,12 +75,26 @@ impl Location {
         }
     }
 
+    /// How many commits it has had: files that only a commit makes. Reads no table, so it is cheap; 0 if there is
+    /// none yet.
+    pub fn commits(&self) -> usize {
+        let (folder, end) = match self {
+            Self::Delta(path) => (path.join("_delta_log"), ".json"),
+            Self::Iceberg { catalog, table, .. } => {
+                let warehouse = catalog.parent().expect("a file is in a folder");
+                let table = table.replace('.', "/");
+                (warehouse.join(table).join("metadata"), ".metadata.json")
+            }
+        };
+        let files = fs::read_dir(folder).into_iter().flatten().flatten();
+        files
+            .filter(|file| file.file_name().to_string_lossy().ends_with(end))
+            .count()
+    }
+
     /// Whether there is a table yet.
     pub fn exists(&self) -> bool {
-        match self {
-            Self::Iceberg { catalog, .. } => catalog.is_file(),
-            Self::Delta(path) => path.join("_delta_log").is_dir(),
-        }
+        self.commits() > 0
     }
 }
 

@@ -1,3 +1,11 @@
 //! The engine as users run it, on real services, read back by other people's libraries.
 
+mod account;
+mod broker;
+mod chaos;
+mod crash;
+mod customers;
+mod debezium;
 mod harness;
+mod pipeline;
+mod workload;
