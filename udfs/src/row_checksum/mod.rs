@@ -130,7 +130,7 @@ impl AggregateUDFImpl for RowChecksum {
         ReversedUDAF::Identical
     }
 
-    /// Of no rows: what an outer join puts where a correlated subquery found none.
+    /// Of no rows.
     fn default_value(&self, _data_type: &DataType) -> Result<ScalarValue> {
         Checksum::default().evaluate()
     }
