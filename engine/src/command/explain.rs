@@ -39,7 +39,7 @@ pub async fn explain(args: ExplainArgs) -> Result<()> {
         for rule in &spec.rules {
             println!("rule       {}: {} or {:?}", rule.name, rule.expect.value, rule.on_fail);
         }
-        println!("\n{}", transform.explain());
+        println!("\n{}", transform.explain(false));
     }
     Ok(())
 }

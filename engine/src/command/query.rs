@@ -45,7 +45,7 @@ pub async fn query(args: SqlArgs) -> Result<()> {
     };
     let paths = if args.paths.is_empty() { vec![PathBuf::from("pipelines")] } else { args.paths };
     let tables = KnownTables::of(&paths)?;
-    let mut out = std::io::stdout().lock();
+    let mut out = std::io::stdout();
     let script = Script::new(text);
     for statement in parse(&script)? {
         match execute(statement, &script, &tables, args.format, &mut out).await {

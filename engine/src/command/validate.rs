@@ -5,8 +5,7 @@ use sql::{Error, Result};
 
 use super::files::load;
 use crate::cli::ValidateArgs;
-use crate::lake::schema::{Target, target_schema};
-use crate::quality::rules::Rules;
+use crate::lake::schema::{TableFormat, target_schema};
 use crate::run::pipeline::{describe_sink, plan};
 use crate::source;
 use crate::spec::model::{PipelineSpec, SinkTarget};
@@ -67,12 +66,11 @@ async fn check(spec: &PipelineSpec, connect: bool) -> Result<Option<Schema>> {
 pub async fn planned(spec: &PipelineSpec, schema: &SchemaRef) -> Result<(Transform, Schema)> {
     let transform = plan(spec, schema).await?;
     let format = match &spec.sink.target {
-        SinkTarget::Delta(_) => Target::Delta,
-        SinkTarget::Iceberg(_) => Target::Iceberg,
+        SinkTarget::Delta(_) => TableFormat::Delta,
+        SinkTarget::Iceberg(_) => TableFormat::Iceberg,
     };
     let target = target_schema(transform.output_schema(), format)
         .map_err(|error| error.at(spec.transform.as_ref().map_or(&spec.sink.at, |sql| &sql.at).clone()))?;
-    Rules::plan(&spec.rules, transform.output_schema(), schema)?;
     for field in &spec.sink.partition_by {
         if target.field_with_name(&field.column).is_err() {
             let names: Vec<_> = target.fields().iter().map(|f| f.name().as_str()).collect();
