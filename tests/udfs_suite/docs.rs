@@ -25,7 +25,7 @@ fn blocks(page: &str) -> Vec<(String, String)> {
 #[tokio::test]
 async fn every_example_gives_what_the_page_says() {
     let blocks = blocks(&page());
-    assert!(blocks.len() >= 8 && blocks.len() % 2 == 0);
+    assert!(blocks.len() >= 8 && blocks.len().is_multiple_of(2));
     for pair in blocks.chunks(2) {
         let [(sql, query), (text, expected)] = pair else {
             panic!("an example without a result");

@@ -1,6 +1,7 @@
 //! The SQL functions, through SQL.
 
 mod cdc_operation;
+mod checksum_encodings;
 mod checksum_property;
 mod concat_nonblank;
 mod docs;

@@ -252,7 +252,7 @@ async fn bind_known(listen: &Listen, what: &str) -> Result<(TcpListener, SocketA
             let free = TcpListener::bind(format!("{host}:0")).await;
             let free = free.map_err(|error| refused(address, what, error))?;
             let taken = local_address(&free, address, what)?;
-            tracing::warn!(wanted = address, %taken, "default port for {what} is busy, taking a free one");
+            tracing::warn!(endpoint = what, wanted = address, %taken, "default port is busy, took a free one");
             free
         }
         bound => bound.map_err(|error| refused(address, what, error))?,

@@ -2,7 +2,7 @@
 //!
 //! | where | looks |
 //! |---|---|
-//! | a terminal | `WARN default port for metrics is busy …`; batches are left to the progress line |
+//! | a terminal | `WARN default port is busy, took a free one …`; batches are left to the progress line |
 //! | elsewhere, or `format: json` | one JSON object an event, fields at its top level, times in UTC |
 //! | `format: text` | plain lines with time and origin |
 //!
