@@ -16,7 +16,7 @@ use arrow::array::{RecordBatch, UInt64Array};
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::error::DataFusionError;
-use datafusion::execution::TaskContext;
+use datafusion::execution::{SessionState, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::{ExecutionPlan, collect, displayable};
@@ -52,22 +52,21 @@ struct Inputs {
     rules: Vec<RuleSpec>,
 }
 
-#[derive(Debug)]
 struct Planned {
-    session: SessionTasks,
+    state: SessionState,
+    logical: LogicalPlan,
     optimised: LogicalPlan,
     physical: Arc<dyn ExecutionPlan>,
     output: SchemaRef,
     source_columns: Vec<String>,
-    lineage: Lineage,
 }
 
-/// A session, without its noise in debug output.
-struct SessionTasks(SessionContext);
-
-impl std::fmt::Debug for SessionTasks {
+impl std::fmt::Debug for Planned {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SessionTasks")
+        f.debug_struct("Planned")
+            .field("optimised", &self.optimised)
+            .field("output", &self.output)
+            .finish_non_exhaustive()
     }
 }
 
@@ -114,13 +113,8 @@ impl Transform {
 
     async fn build(inputs: Inputs, lookups: Vec<Lookup>) -> Result<Self> {
         let session = inputs.session(lookups).await?;
-        let plan = inputs.plan(session).await?;
-        let rules = Rules::plan(
-            &plan.session.0.state(),
-            &inputs.rules,
-            &plan.output,
-            &inputs.schema,
-        )?;
+        let plan = inputs.plan(session.state()).await?;
+        let rules = Rules::plan(&plan.state, &inputs.rules, &plan.output, &inputs.schema)?;
         Ok(Self {
             inputs,
             plan,
@@ -149,8 +143,11 @@ impl Transform {
     }
 
     /// Which source columns the output is made of.
-    pub fn lineage(&self) -> &Lineage {
-        &self.plan.lineage
+    ///
+    /// # Errors
+    /// [`ErrorKind::Internal`] for a query whose columns cannot be followed.
+    pub fn lineage(&self) -> Result<Lineage> {
+        sql::plan::lineage(&self.plan.logical, &self.inputs.script)
     }
 
     /// The optimised query and the plan that runs, for a person.
@@ -172,9 +169,9 @@ impl Transform {
         let failed = |e: DataFusionError| run_error(e, script);
         let slots = Slots::default();
         slots.put_rows(self.inputs.source.clone(), rows.clone());
-        let state = self.plan.session.0.state();
+        let state = &self.plan.state;
         let config = state.config().clone().with_extension(Arc::new(slots));
-        let task = TaskContext::from(&state).with_session_config(config);
+        let task = TaskContext::from(state).with_session_config(config);
         let plan = reset_plan_states(Arc::clone(&self.plan.physical)).map_err(failed)?;
         let batches = collect(plan, Arc::new(task)).await.map_err(failed)?;
         order::in_source_order(batches, &self.plan.output)
@@ -220,25 +217,23 @@ impl Inputs {
         Ok(session)
     }
 
-    async fn plan(&self, session: SessionContext) -> Result<Planned> {
-        let state = session.state();
+    async fn plan(&self, state: SessionState) -> Result<Planned> {
         let script = &self.script;
         let fields = self.schema.fields().iter().map(|f| f.name());
         let metadata: Vec<String> = fields.filter(|name| is_metadata(name)).cloned().collect();
         let logical = sql::plan::logical(&state, script, &self.source, &metadata).await?;
         let carried = sql::plan::carry(&logical, &self.source, script)?;
-        let lineage = sql::plan::lineage(&logical, script)?;
         let (optimised, physical) = sql::plan::physical(&state, script, &carried).await?;
         let output = output_schema(&physical.schema(), script)?;
         let mut source_columns = Vec::new();
         columns_read(&physical, &mut source_columns);
         Ok(Planned {
-            session: SessionTasks(session),
+            state,
+            logical,
             optimised,
             physical,
             output,
             source_columns,
-            lineage,
         })
     }
 }
@@ -310,6 +305,9 @@ fn describe(schema: &Schema) -> String {
 /// An error of a running query: the data is to blame, not the plan.
 pub(crate) fn run_error(error: DataFusionError, script: &Script) -> Error {
     const SHOWN: usize = 160;
+    if let DataFusionError::Internal(_) = error.find_root() {
+        return Error::internal("the SQL engine broke while it ran the plan").source(error);
+    }
     let error = script.error(error);
     if matches!(error.kind(), ErrorKind::Config) {
         let shown: String = error.message().chars().take(SHOWN).collect();

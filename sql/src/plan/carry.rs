@@ -185,7 +185,7 @@ impl Carrier<'_> {
             let side = if carries_left { "left" } else { "right" };
             return Err(Error::config(format!(
                 "a {} JOIN with `{}` on its {side} returns rows that are no row of `{}`",
-                join.join_type.to_string().to_uppercase(),
+                words(join.join_type),
                 self.source,
                 self.source
             ))
@@ -281,6 +281,21 @@ impl Carrier<'_> {
             ),
         };
         Error::config(format!("{what} over `{source}` is refused: {why}")).remedy(remedy)
+    }
+}
+
+fn words(join_type: JoinType) -> &'static str {
+    match join_type {
+        JoinType::Inner => "INNER",
+        JoinType::Left => "LEFT",
+        JoinType::Right => "RIGHT",
+        JoinType::Full => "FULL",
+        JoinType::LeftSemi => "LEFT SEMI",
+        JoinType::RightSemi => "RIGHT SEMI",
+        JoinType::LeftAnti => "LEFT ANTI",
+        JoinType::RightAnti => "RIGHT ANTI",
+        JoinType::LeftMark => "LEFT MARK",
+        JoinType::RightMark => "RIGHT MARK",
     }
 }
 

@@ -21,6 +21,7 @@ pub use clock::{refuse_clocks, refuse_clocks_in};
 pub use lineage::{Lineage, Origin, lineage};
 pub use script::Script;
 pub use statement::parse_select;
+pub use wildcard::expand_wildcards;
 
 use crate::error::Result;
 
@@ -36,7 +37,7 @@ pub async fn logical(
     metadata: &[String],
 ) -> Result<LogicalPlan> {
     let mut statement = parse_select(state, script)?;
-    wildcard::expand(&mut statement, source, metadata).map_err(|e| script.locate(e, source))?;
+    expand_wildcards(&mut statement, source, metadata).map_err(|e| script.locate(e, source))?;
     let plan = state
         .statement_to_plan(statement)
         .await

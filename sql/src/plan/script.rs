@@ -1,5 +1,7 @@
 //! SQL text with its place in the user's file, and DataFusion's errors about it in the engine's words.
 
+use std::sync::Arc;
+
 use datafusion::common::utils::datafusion_strsim::levenshtein;
 use datafusion::common::{Column, Diagnostic, SchemaError, Span};
 use datafusion::error::DataFusionError;
@@ -141,6 +143,7 @@ impl Script {
                 let (error, name) = plan_message(&message);
                 located(error, name.as_deref())
             }
+            DataFusionError::NotImplemented(message) => located(not_supported(&message), None),
             other => located(
                 Error::config(lower_first(&first_line(&other.strip_backtrace()))),
                 None,
@@ -157,13 +160,20 @@ impl Script {
             let (line, column) = place.split_once(", Column: ")?;
             Some((text, line.trim().parse().ok()?, column.trim().parse().ok()?))
         });
-        match split {
-            Some((text, line, column)) => {
-                Error::config(format!("SQL syntax: {}", lower_first(text)))
-                    .at(self.place(line, column))
-            }
-            None => Error::config(format!("SQL syntax: {}", lower_first(message))).at(self.start()),
-        }
+        let (text, (line, column)) = match split {
+            Some((text, line, column)) => (text, (line, column)),
+            None if message.ends_with("found: EOF") => (message, self.end()),
+            None => (message, (1, 1)),
+        };
+        Error::config(format!("SQL syntax: {}", lower_first(text))).at(self.place(line, column))
+    }
+
+    /// The place after the last character that is not white space.
+    fn end(&self) -> (u64, u64) {
+        let text = self.text.trim_end();
+        let line = text.matches('\n').count() as u64 + 1;
+        let last = text.rsplit('\n').next().unwrap_or_default();
+        (line, last.chars().count() as u64 + 1)
     }
 
     /// [`Script::error`] inside a `Result`.
@@ -183,6 +193,10 @@ fn unwrap(error: DataFusionError, span: Option<Span>) -> (DataFusionError, Optio
             let Diagnostic { span: found, .. } = *diagnostic;
             unwrap(*inner, span.or(found))
         }
+        DataFusionError::Shared(inner) => match Arc::try_unwrap(inner) {
+            Ok(inner) => unwrap(inner, span),
+            Err(inner) => (DataFusionError::Shared(inner), span),
+        },
         DataFusionError::Collection(mut errors) if !errors.is_empty() => {
             unwrap(errors.swap_remove(0), span)
         }
@@ -193,10 +207,16 @@ fn unwrap(error: DataFusionError, span: Option<Span>) -> (DataFusionError, Optio
 fn unknown_column(field: &Column, valid: &[Column]) -> Error {
     let shown = field.flat_name();
     let error = Error::config(format!("unknown column `{shown}`"));
-    if let Some(same) = valid
+    if valid.iter().any(|c| c.name == field.name) {
+        return error.expected(format!(
+            "`{}`, without a table's name or with another one",
+            field.name
+        ));
+    }
+    let same = valid
         .iter()
-        .find(|c| c.name.eq_ignore_ascii_case(&field.name))
-    {
+        .find(|c| c.name.eq_ignore_ascii_case(&field.name));
+    if let Some(same) = same {
         return error.expected(format!("`\"{}\"`", same.name)).remedy(
             "quote a name that has capital letters: names without quotes are read as lowercase",
         );
@@ -227,7 +247,11 @@ fn nearest<'a>(wanted: &str, names: &[&'a str]) -> Vec<&'a str> {
         .collect();
     near.sort_unstable();
     near.dedup();
-    near.into_iter().take(3).map(|(_, name)| name).collect()
+    let best = near.first().map(|(distance, _)| *distance);
+    let near = near
+        .into_iter()
+        .filter(|(distance, _)| Some(*distance) == best);
+    near.take(3).map(|(_, name)| name).collect()
 }
 
 fn list(names: &[&str]) -> String {
@@ -292,6 +316,19 @@ fn plan_message(message: &str) -> (Error, Option<String>) {
         },
         None,
     )
+}
+
+/// The planner's message for a subquery that it cannot turn into a join is a dump of its tree.
+fn not_supported(message: &str) -> Error {
+    if message.starts_with("Physical plan does not support logical expression") {
+        return Error::config("a subquery stands where it cannot be computed")
+            .expected("IN, EXISTS and correlated subqueries as conditions of WHERE")
+            .remedy("write it as a LEFT JOIN");
+    }
+    Error::config(format!(
+        "this SQL is not supported: {}",
+        lower_first(&first_line(message))
+    ))
 }
 
 fn first_line_and_hint(message: &str) -> (String, Option<String>) {

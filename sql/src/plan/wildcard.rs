@@ -20,7 +20,11 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 /// [`crate::ErrorKind::Config`] if a CTE takes the source's name: it could not be told apart from the source.
-pub(super) fn expand(statement: &mut Statement, source: &str, metadata: &[String]) -> Result<()> {
+pub fn expand_wildcards(
+    statement: &mut Statement,
+    source: &str,
+    metadata: &[String],
+) -> Result<()> {
     let Statement::Statement(inner) = statement else {
         return Ok(());
     };

@@ -85,7 +85,8 @@ fn keeps_unmatched(plan: &Arc<dyn ExecutionPlan>) -> bool {
 
 fn refusal(plan: &Arc<dyn ExecutionPlan>) -> Error {
     let feed = feed_under(plan).unwrap_or("the feed").to_owned();
-    let what = match plan.name() {
+    // Names may carry a variant, as in `SortExec(TopK)`.
+    let what = match plan.name().split('(').next().unwrap_or_default() {
         "AggregateExec" => "GROUP BY, DISTINCT or an aggregate",
         "SortExec" | "SortPreservingMergeExec" | "PartialSortExec" => "ORDER BY",
         "WindowAggExec" | "BoundedWindowAggExec" => "a window function",
@@ -93,7 +94,7 @@ fn refusal(plan: &Arc<dyn ExecutionPlan>) -> Error {
         "HashJoinExec" | "NestedLoopJoinExec" | "SymmetricHashJoinExec" | "SortMergeJoinExec" => {
             "this kind of join or subquery"
         }
-        other => other,
+        _ => "this kind of query",
     };
     Error::config(format!(
         "`{feed}` never ends, and {what} over it answers only at the end"
