@@ -102,3 +102,33 @@ proptest! {
         check(&file)?;
     }
 }
+
+#[test]
+fn deep_and_long_texts_are_refused_without_overflowing_the_stack() {
+    let deep = 100_000;
+    let column =
+        |sql: String| super::minimal("").replace("sink:", &format!("  columns: {sql:?}\nsink:"));
+    for text in [
+        "[".repeat(deep),
+        "{a: ".repeat(deep),
+        "- ".repeat(deep),
+        "? ".repeat(deep),
+        format!("a: {}", "${".repeat(deep)),
+        column(format!("m INT{}", "[]".repeat(deep))),
+        column(format!(
+            "m {}INT{}",
+            "ARRAY<".repeat(deep),
+            ">".repeat(deep)
+        )),
+        column(format!(
+            "m INT DEFAULT {}1{}",
+            "(".repeat(deep),
+            ")".repeat(deep)
+        )),
+        column(format!("m INT DEFAULT {}1", "-".repeat(deep))),
+        column(format!("m INT CHECK ({}true)", "NOT ".repeat(deep))),
+        column(format!("m INT DEFAULT 1{}", " + 1".repeat(deep))),
+    ] {
+        check(&text).unwrap();
+    }
+}

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use sql::{Error, Result};
 
 use super::effective::{Line, Shown};
+use super::field::Field;
 use super::nearest::nearest;
 use super::tree::{Entry, Layout, Node, Origin, Scalar, Style, Value};
 
@@ -108,7 +109,7 @@ impl<'a> Block<'a> {
                 path,
                 format!("unknown key `{key}` in {block}"),
             )
-            .expected(format!("one of {}", list(known)));
+            .expected(one_of(known));
         match nearest(key, known.iter().copied()) {
             Some(near) => error.remedy(format!("did you mean `{near}`?")),
             None => error.remedy("remove it, or correct its name"),
@@ -279,96 +280,24 @@ fn find<'e>(entries: &'e [Entry], key: &str) -> Option<&'e Entry> {
         .find(|entry| entry.key == key && !entry.node.is_null())
 }
 
-/// `a`, `b`, `c` in backticks.
-pub(super) fn list<T: Display>(names: &[T]) -> String {
-    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-    names.join(", ")
-}
-
-/// A value and its place.
-#[derive(Debug, Clone)]
-pub(super) struct Field<'a> {
-    pub(super) context: &'a Context,
-    pub(super) path: String,
-    pub(super) node: Cow<'a, Node>,
+/// `one of` and the names in backticks; the name alone if there is one.
+pub(super) fn one_of<T: Display>(names: &[T]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    match quoted.as_slice() {
+        [only] => only.clone(),
+        names => format!("one of {}", names.join(", ")),
+    }
 }
 
 impl<'a> Field<'a> {
-    /// The whole file.
-    pub(super) fn root(context: &'a Context, node: &'a Node) -> Self {
-        Self {
-            context,
-            path: String::new(),
-            node: Cow::Borrowed(node),
-        }
-    }
-
-    /// `FILE:LINE:COLUMN (yaml.path)`.
-    pub(super) fn at(&self) -> String {
-        self.context.at(&self.node.origin, &self.path)
-    }
-
-    /// The key it stands under.
-    pub(super) fn key(&self) -> &str {
-        self.path.rsplit('.').next().unwrap_or(&self.path)
-    }
-
-    /// An error about this value.
-    pub(super) fn error(&self, message: impl Into<String>) -> Error {
-        self.context.error(&self.node.origin, &self.path, message)
-    }
-
-    /// An error about a place in this value's text: 1-based line and column of the text.
-    pub(super) fn error_in(&self, line: usize, column: usize, message: impl Into<String>) -> Error {
-        let position = match &self.node.value {
-            Value::Scalar(scalar) => scalar.position(line, column),
-            Value::List(_) | Value::Map(_) => None,
-        };
-        let origin = position.map_or_else(|| self.node.origin.clone(), Origin::File);
-        self.context.error(&origin, &self.path, message)
-    }
-
-    /// The error of a value of the wrong type.
-    pub(super) fn wrong_type(&self, expected: impl Into<String>) -> Error {
-        let what = match self.path.as_str() {
-            "" => "the file".to_owned(),
-            path => format!("`{path}`"),
-        };
-        let came = match &self.node.value {
-            Value::List(_) => "a list".to_owned(),
-            Value::Map(_) => "a block of keys".to_owned(),
-            Value::Scalar(scalar) if scalar.is_null() => "nothing".to_owned(),
-            Value::Scalar(scalar) => {
-                let kind = match scalar {
-                    s if s.as_bool().is_some() => "boolean",
-                    s if s.is_number() => "number",
-                    _ => "text",
-                };
-                format!("the {kind} `{}`", short(&scalar.text))
-            }
-        };
-        self.error(format!("{what} is {came}")).expected(expected)
-    }
-
-    /// The scalar, if it is one.
-    pub(super) fn scalar(&self) -> Option<&Scalar> {
-        match &self.node.value {
-            Value::Scalar(scalar) if !scalar.is_null() => Some(scalar),
-            _ => None,
-        }
-    }
-
-    /// The keys of the block.
-    pub(super) fn entries(&self, expected: &str) -> Result<&[Entry]> {
-        match &self.node.value {
-            Value::Map(entries) => Ok(entries),
-            Value::Scalar(_) | Value::List(_) => Err(self.wrong_type(expected)),
-        }
-    }
-
     /// As a block.
     pub(super) fn block(&self) -> Result<Block<'a>> {
-        self.entries("a block of keys")?;
+        self.entries("a block of keys").map_err(|error| {
+            error.remedy(match self.path.as_str() {
+                "" => "start from a copy of `pipelines/customers.yaml`",
+                _ => "write `key: value` lines indented below it, or `{ key: value }`",
+            })
+        })?;
         let entries = match &self.node {
             Cow::Borrowed(Node {
                 value: Value::Map(entries),
@@ -388,30 +317,6 @@ impl<'a> Field<'a> {
             said: true,
             shown: Vec::new(),
         })
-    }
-
-    /// As a list.
-    pub(super) fn items(&self, expected: &str) -> Result<Vec<Field<'a>>> {
-        let item = |i: usize, node| Field {
-            context: self.context,
-            path: format!("{}[{i}]", self.path),
-            node,
-        };
-        match &self.node {
-            Cow::Borrowed(Node {
-                value: Value::List(items),
-                ..
-            }) => Ok((items.iter().enumerate())
-                .map(|(i, node)| item(i, Cow::Borrowed(node)))
-                .collect()),
-            Cow::Owned(Node {
-                value: Value::List(items),
-                ..
-            }) => Ok((items.iter().enumerate())
-                .map(|(i, node)| item(i, Cow::Owned(node.clone())))
-                .collect()),
-            _ => Err(self.wrong_type(expected)),
-        }
     }
 }
 

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use sql::{Error, Result};
 
-use super::block::{Block, Field, short};
+use super::block::{Block, short};
 use super::effective::Shown;
+use super::field::Field;
 use super::model::{CatalogKind, CatalogSpec, DeltaTableSpec, IcebergTableSpec};
 use super::paths;
 
@@ -27,13 +28,11 @@ pub(super) fn iceberg_table(block: &mut Block<'_>) -> Result<IcebergTableSpec> {
     kind.choice(&[("sql", ())], &["rest", "glue", "hive", "hadoop"])?;
     catalog.only(&["type", "name", "uri", "warehouse"], &["storage_options"])?;
     let name = catalog.value("name", "iceberg", catalog_name)?;
-    let uri = catalog.required("uri", "the catalog's database: `sqlite://PATH`")?;
-    let uri = sqlite_uri(&uri)?;
-    catalog.resolved("uri", &uri);
+    let uri = sqlite_uri(&mut catalog)?;
     let warehouse = catalog.required("warehouse", "the folder that tables are made in")?;
     let warehouse = paths::local(&warehouse, &warehouse.context.working, &warehouse.text()?)?;
-    let warehouse = format!("file://{warehouse}");
     catalog.resolved("warehouse", &warehouse);
+    let warehouse = format!("file://{warehouse}");
     block.close("catalog", catalog);
     let table = block.required("table", "`namespace.table`")?;
     let (namespace, table) = table_name(&table)?;
@@ -88,7 +87,8 @@ fn table_name(field: &Field<'_>) -> Result<(Vec<String>, String)> {
 }
 
 /// `sqlite://PATH?…` with the path made absolute and encoded, and `mode=rwc` unless the file says another mode.
-fn sqlite_uri(field: &Field<'_>) -> Result<String> {
+fn sqlite_uri(catalog: &mut Block<'_>) -> Result<String> {
+    let field = catalog.required("uri", "the catalog's database: `sqlite://PATH`")?;
     let text = field.text()?;
     let wrong = |message: String| -> Error {
         field.error(message).expected("`sqlite://PATH`").remedy(
@@ -107,21 +107,20 @@ fn sqlite_uri(field: &Field<'_>) -> Result<String> {
         Some((path, query)) => (path, query),
         None => (rest, ""),
     };
-    let parameters: Vec<&str> = query.split('&').filter(|p| !p.is_empty()).collect();
+    let mut parameters: Vec<&str> = query.split('&').filter(|p| !p.is_empty()).collect();
     if path == ":memory:" || parameters.contains(&"mode=memory") {
         return Err(wrong(
             "a catalog in memory is gone when the process ends".to_owned(),
         ));
     }
-    let path = paths::local(field, &field.context.working, path)?;
-    let mut uri = format!("sqlite://{}", encode(&path));
-    let mode = ["mode=rwc"].into_iter();
-    let mode = mode.filter(|_| !parameters.iter().any(|p| p.starts_with("mode=")));
-    for (i, parameter) in parameters.iter().copied().chain(mode).enumerate() {
-        uri.push(if i == 0 { '?' } else { '&' });
-        uri.push_str(parameter);
+    let path = paths::local(&field, &field.context.working, path)?;
+    if !parameters.iter().any(|p| p.starts_with("mode=")) {
+        parameters.push("mode=rwc");
     }
-    Ok(uri)
+    let parameters = parameters.join("&");
+    // The file has plain paths, the URL encoded ones.
+    catalog.resolved("uri", &format!("sqlite://{path}?{parameters}"));
+    Ok(format!("sqlite://{}?{parameters}", encode(&path)))
 }
 
 /// The characters that an SQLite URL's path cannot hold as they are.

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use regex::Regex;
 use sql::{Error, Result};
 
-use super::block::{Block, Field, short};
+use super::block::{Block, short};
 use super::columns::{self, Declared};
 use super::effective::Shown;
+use super::field::Field;
 use super::model::{Bootstrap, DeclaredColumn, Format, KafkaSpec, OffsetReset, SourceSpec, Topics};
 use super::{names, paths};
 

@@ -36,7 +36,8 @@ pub use effective::{Effective, show_defaults};
 pub use nearest::nearest;
 pub use units::{duration, size};
 
-use block::{Context, Field};
+use block::Context;
+use field::Field;
 use model::PipelineSpec;
 
 /// The largest file that is read, in bytes.

@@ -19,7 +19,8 @@ pub(super) fn set(root: &mut Node, key: &str, value: &str) -> Result<()> {
         return Err(
             Error::config(format!("`{key}` is not a path into the file"))
                 .at(place)
-                .expected("keys joined by dots, such as `pipeline.batch.max_records=100`"),
+                .expected("keys joined by dots, such as `pipeline.batch.max_records=100`")
+                .remedy("correct the path"),
         );
     }
     let value = parse_value(value, &origin, &place)?;

@@ -5,7 +5,8 @@ use std::path::{Component, Path, PathBuf};
 use sql::{Error, Result};
 use url::Url;
 
-use super::block::{Field, short};
+use super::block::short;
+use super::field::Field;
 
 /// `text` under `base`, without `.` and `..`. Lexical: links are not followed and nothing need exist.
 pub(super) fn absolute(base: &Path, text: &str) -> PathBuf {

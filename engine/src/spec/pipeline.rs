@@ -2,7 +2,8 @@
 
 use sql::Result;
 
-use super::block::{Block, Field};
+use super::block::Block;
+use super::field::Field;
 use super::iceberg::delta_table;
 use super::model::{
     BatchSpec, DeltaTableSpec, OnErrorPolicy, OnErrorSpec, PipelineBlock, SchemaChange, Trigger,

@@ -2,7 +2,9 @@
 
 use sql::{Error, Result};
 
-use super::block::{Block, Field, list, short};
+use super::block::{Block, one_of, short};
+use super::effective::Shown;
+use super::field::Field;
 use super::iceberg::{delta_table, iceberg_table};
 use super::model::{Mode, PartitionField, PartitionTransform, SinkSpec, SinkTarget};
 use super::nearest::nearest;
@@ -34,7 +36,16 @@ pub(super) fn read(root: &mut Block<'_>) -> Result<SinkSpec> {
         Kind::Delta => SinkTarget::Delta(delta_table(&mut block)?),
         Kind::Iceberg => SinkTarget::Iceberg(iceberg_table(&mut block)?),
     };
-    let partition_by = block.value("partition_by", "[]", |field| partition_by(field, kind))?;
+    let partition_by = match block.get("partition_by") {
+        Some(field) => {
+            block.show("partition_by", Shown::of(&field.node), true);
+            partition_by(&field, kind)?
+        }
+        None => {
+            block.show("partition_by", Shown::texts(&[]), false);
+            Vec::new()
+        }
+    };
     let spec = SinkSpec {
         target,
         mode,
@@ -141,7 +152,7 @@ fn unknown_transform(item: &Field<'_>, name: &str) -> Error {
     const NAMES: [&str; 6] = ["year", "month", "day", "hour", "bucket", "truncate"];
     let error = item
         .error(format!("`{}` is not a partition transform", short(name)))
-        .expected(format!("one of {}", list(&NAMES)));
+        .expected(one_of(&NAMES));
     match nearest(name, NAMES) {
         Some(near) => error.remedy(format!("did you mean `{near}`?")),
         None => error.remedy("compute the value in the SQL, and partition by its column"),

@@ -2,8 +2,9 @@
 
 use sql::Result;
 
-use super::block::{Block, Field};
+use super::block::Block;
 use super::effective::Shown;
+use super::field::Field;
 use super::model::{Located, OnFail, RuleSpec};
 use super::names;
 

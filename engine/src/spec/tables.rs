@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use sql::Result;
 
-use super::block::{Block, Field};
+use super::block::Block;
+use super::field::Field;
 use super::iceberg::{delta_table, iceberg_table};
 use super::model::{TableKind, TableSpec};
 use super::{names, paths, statements};

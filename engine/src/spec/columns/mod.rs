@@ -10,12 +10,18 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
-use datafusion::sql::sqlparser::tokenizer::Token;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use sql::change::is_metadata;
 use sql::{Error, Result};
 
-use super::block::{Field, short};
+use super::block::short;
+use super::field::Field;
 use super::model::DeclaredColumn;
+
+/// Levels of brackets in a column list, its own parentheses included.
+const MAX_DEPTH: usize = 8;
+/// Words and signs of one column.
+const MAX_WORDS: usize = 80;
 
 /// What `columns:` declares.
 #[derive(Debug)]
@@ -55,9 +61,12 @@ type Parsed = (Vec<ColumnDef>, Vec<TableConstraint>);
 fn parse_list(field: &Field<'_>, ddl: &str) -> Result<Parsed> {
     let failed = |error: ParserError| syntax_error(field, ddl, &error);
     let text = format!("(\n{ddl}\n)");
-    let mut parser = Parser::new(&PostgreSqlDialect {})
-        .try_with_sql(&text)
-        .map_err(failed)?;
+    let dialect = PostgreSqlDialect {};
+    let tokens = Tokenizer::new(&dialect, &text)
+        .tokenize_with_location()
+        .map_err(|error| failed(ParserError::TokenizerError(error.to_string())))?;
+    refuse_nesting(field, &tokens)?;
+    let mut parser = Parser::new(&dialect).with_tokens_with_locations(tokens);
     let parsed = parser.parse_columns().map_err(failed)?;
     let next = parser.peek_token();
     if next.token != Token::EOF {
@@ -69,6 +78,34 @@ fn parse_list(field: &Field<'_>, ddl: &str) -> Result<Parsed> {
         );
     }
     Ok(parsed)
+}
+
+/// The parser and what it builds recurse without a bound where types nest: the bound is here.
+fn refuse_nesting(field: &Field<'_>, tokens: &[TokenWithSpan]) -> Result<()> {
+    let (mut depth, mut words) = (0_usize, 0_usize);
+    for token in tokens {
+        match token.token {
+            Token::LParen | Token::LBracket | Token::Lt => depth += 1,
+            Token::RParen | Token::RBracket | Token::Gt => depth = depth.saturating_sub(1),
+            Token::ShiftRight => depth = depth.saturating_sub(2),
+            _ => {}
+        }
+        match token.token {
+            Token::Comma if depth <= 1 => words = 0,
+            // The values of an enum.
+            Token::Whitespace(_) | Token::SingleQuotedString(_) | Token::Comma => {}
+            _ => words += 1,
+        }
+        if depth > MAX_DEPTH || words > MAX_WORDS {
+            let (line, column) = (token.span.start.line, token.span.start.column);
+            return Err(
+                place(field, line, column, "a column is longer than any type is")
+                    .expected("`name TYPE [NOT NULL] [PRIMARY KEY]`, separated by commas")
+                    .remedy("declare the column's type alone"),
+            );
+        }
+    }
+    Ok(())
 }
 
 /// An error at a place of the parenthesised text.
@@ -98,7 +135,7 @@ fn syntax_error(field: &Field<'_>, ddl: &str, error: &ParserError) -> Error {
     let lines = u64::try_from(ddl.split('\n').count()).unwrap_or(u64::MAX);
     if line > lines.saturating_add(1) {
         // The parenthesis that stands after the text: the list goes on where it should have ended.
-        let trailing = ddl.trim_end().ends_with(',');
+        let trailing = message.starts_with("Expected: column name");
         let remedy = if trailing {
             "remove the comma after the last column"
         } else {
