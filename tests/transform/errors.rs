@@ -196,3 +196,32 @@ async fn an_expression_that_fails_on_a_row_stops_by_policy() {
     );
     assert!(error.next_step().unwrap().contains("TRY_CAST"));
 }
+
+#[tokio::test]
+async fn columns_of_several_tables_and_joins_on_metadata_are_refused_in_words() {
+    let ambiguous = "expected: a table's name before it, as in `t.id`\n  next: with `*`, write `t.*` for each table";
+    assert_eq!(
+        report("SELECT id FROM customers c JOIN vips v ON c.id = v.id").await,
+        format!(
+            "error: the column `id` is in several tables\n  at: pipelines/customers.yaml:11 (transform), SQL column 8\n  {ambiguous}"
+        )
+    );
+    let star = report("SELECT * FROM customers JOIN vips USING (id)").await;
+    assert!(
+        star.starts_with("error: the column `_op` is in several tables"),
+        "{star}"
+    );
+    for join in ["NATURAL JOIN vips", "JOIN vips USING (id, _op)"] {
+        let error = plan(&format!("SELECT id FROM customers {join}"))
+            .await
+            .expect_err(join);
+        assert_eq!(
+            error.message(),
+            "NATURAL JOIN or USING joins `customers` on its metadata column `_op`"
+        );
+        assert_eq!(
+            error.next_step(),
+            Some("write the condition, as in `JOIN t ON t.id = customers.id`")
+        );
+    }
+}
