@@ -59,7 +59,15 @@ pub fn session(role: Role) -> SessionContext {
         .with_physical_optimizer_rules(physical_rules())
         .with_function_factory(Some(Arc::new(MacroFactory)))
         .build();
-    SessionContext::new_with_state(state)
+    let context = SessionContext::new_with_state(state);
+    let udfs::Functions { scalar, aggregate } = udfs::all();
+    for function in scalar {
+        context.register_udf(function);
+    }
+    for function in aggregate {
+        context.register_udaf(function);
+    }
+    context
 }
 
 /// DataFusion's rules with ours before its last one, the sanity check, whose message is a debug dump.

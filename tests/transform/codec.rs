@@ -71,6 +71,8 @@ async fn plans_come_back_equal() {
         "SELECT id, upper(city) AS city, _op FROM customers WHERE tier = 'gold'",
         "SELECT * FROM customers",
         "SELECT tier, count(*) AS n FROM customers GROUP BY tier ORDER BY tier",
+        "SELECT cdc_operation(_op) AS op, concat_nonblank(' ', city, country) AS c FROM customers",
+        "SELECT c.id, d.id AS other FROM customers c JOIN (SELECT id FROM feed LIMIT 3) d ON c.id = d.id",
         "SELECT id FROM feed LIMIT 7",
         "SELECT id, tier FROM feed WHERE id > 3 LIMIT 7",
     ] {

@@ -1,5 +1,7 @@
 //! The exact words of errors, with the place in the user's file.
 
+use arrow::array::RecordBatch;
+
 use super::rows::{plan, rows};
 
 async fn report(sql: &str) -> String {
@@ -195,4 +197,50 @@ async fn an_expression_that_fails_on_a_row_stops_by_policy() {
         "{error}"
     );
     assert!(error.next_step().unwrap().contains("TRY_CAST"));
+}
+
+#[tokio::test]
+async fn columns_of_several_tables_and_joins_on_metadata_are_refused_in_words() {
+    let ambiguous = "expected: a table's name before it, as in `t.id`\n  next: with `*`, write `t.*` for each table";
+    assert_eq!(
+        report("SELECT id FROM customers c JOIN vips v ON c.id = v.id").await,
+        format!(
+            "error: the column `id` is in several tables\n  at: pipelines/customers.yaml:11 (transform), SQL column 8\n  {ambiguous}"
+        )
+    );
+    let star = report("SELECT * FROM customers JOIN vips USING (id)").await;
+    assert!(
+        star.starts_with("error: the column `_op` is in several tables"),
+        "{star}"
+    );
+    for join in ["NATURAL JOIN vips", "JOIN vips USING (id, _op)"] {
+        let error = plan(&format!("SELECT id FROM customers {join}"))
+            .await
+            .expect_err(join);
+        assert_eq!(
+            error.message(),
+            "NATURAL JOIN or USING joins `customers` on its metadata column `_op`"
+        );
+        assert_eq!(
+            error.next_step(),
+            Some("write the condition, as in `JOIN t ON t.id = customers.id`")
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_does_not_fit_the_plan_is_a_bug_and_not_the_users_mistake() {
+    let transform = plan("SELECT id, city FROM customers").await.unwrap();
+    let wrong = plan("SELECT id, tier FROM customers").await.unwrap();
+    let missing = transform.run(&rows(&wrong, 3)).await.expect_err("no city");
+    assert_eq!(missing.kind(), sql::ErrorKind::Internal);
+    let ids = rows(&transform, 3).column(0).clone();
+    let retyped = RecordBatch::try_from_iter([("id", ids.clone()), ("city", ids)]).unwrap();
+    let other_type = transform.run(&retyped).await.expect_err("city is a number");
+    assert_eq!(other_type.kind(), sql::ErrorKind::Internal);
+    let text = std::error::Error::source(&other_type).unwrap().to_string();
+    assert!(
+        text.contains("column city was decoded as Int64, and the plan reads Utf8"),
+        "{text}"
+    );
 }

@@ -87,6 +87,11 @@ async fn limit_ends_a_query_over_a_feed() {
             "SELECT id FROM s WHERE id > (SELECT max(n) FROM tiers) LIMIT 2",
             2,
         ),
+        (
+            "SELECT id FROM s WHERE NOT EXISTS (SELECT 1 FROM tiers WHERE n = s.id) LIMIT 10",
+            10,
+        ),
+        ("SELECT a.id FROM s a JOIN s b ON a.id = b.id LIMIT 3", 3),
         ("SELECT id FROM s UNION ALL SELECT n FROM tiers LIMIT 4", 4),
         ("SELECT count(*) FROM (SELECT * FROM s LIMIT 100)", 1),
         (
@@ -168,6 +173,10 @@ async fn queries_that_could_never_answer_are_refused() {
         ),
         (
             "SELECT id FROM s WHERE id NOT IN (SELECT n FROM tiers)",
+            "this kind of join or subquery",
+        ),
+        (
+            "SELECT a.id FROM s a LEFT JOIN s b ON a.id = b.id",
             "this kind of join or subquery",
         ),
         (

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{Column, JoinType};
+use datafusion::common::{Column, JoinConstraint, JoinType};
 use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{
@@ -18,6 +18,7 @@ use datafusion::logical_expr::{
 };
 
 use super::script::Script;
+use crate::change::is_metadata;
 use crate::error::{Error, Result};
 use crate::table::{ROW, SlotTable};
 
@@ -181,6 +182,7 @@ impl Carrier<'_> {
                 .remedy("join a table from `tables:` instead, or do it in a query over the target table"));
             }
         };
+        self.refuse_metadata_keys(join)?;
         if refused.contains(&join.join_type) {
             let side = if carries_left { "left" } else { "right" };
             return Err(Error::config(format!(
@@ -206,6 +208,28 @@ impl Carrier<'_> {
         )
         .map(LogicalPlan::Join)
         .map_err(|e| self.script.error(e))
+    }
+
+    /// A lookup that happens to have a metadata column would join on it unasked.
+    fn refuse_metadata_keys(&self, join: &Join) -> Result<()> {
+        if join.join_constraint != JoinConstraint::Using {
+            return Ok(());
+        }
+        for (key, _) in &join.on {
+            if let Expr::Column(column) = key
+                && is_metadata(&column.name)
+            {
+                let source = self.source;
+                return Err(Error::config(format!(
+                    "NATURAL JOIN or USING joins `{source}` on its metadata column `{}`",
+                    column.name
+                ))
+                .remedy(format!(
+                    "write the condition, as in `JOIN t ON t.id = {source}.id`"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Every branch must read the source; each branch's column gets the same name, without qualifier.

@@ -131,13 +131,10 @@ impl Script {
                     field,
                     valid_fields,
                 } => located(unknown_column(&field, &valid_fields), Some(&field.name)),
-                other => {
-                    let name = ambiguous(&other).map(ToOwned::to_owned);
-                    located(
-                        Error::config(lower_first(&other.to_string())),
-                        name.as_deref(),
-                    )
+                SchemaError::AmbiguousReference { field } => {
+                    located(in_several(&field.name), Some(&field.name))
                 }
+                other => located(Error::config(lower_first(&other.to_string())), None),
             },
             DataFusionError::Plan(message) => {
                 let (error, name) = plan_message(&message);
@@ -272,13 +269,10 @@ fn list(names: &[&str]) -> String {
     text
 }
 
-fn ambiguous(error: &SchemaError) -> Option<&str> {
-    match error {
-        SchemaError::AmbiguousReference { field } => Some(&field.name),
-        SchemaError::DuplicateQualifiedField { name, .. }
-        | SchemaError::DuplicateUnqualifiedField { name } => Some(name),
-        SchemaError::FieldNotFound { .. } => None,
-    }
+fn in_several(name: &str) -> Error {
+    Error::config(format!("the column `{name}` is in several tables"))
+        .expected(format!("a table's name before it, as in `t.{name}`"))
+        .remedy("with `*`, write `t.*` for each table")
 }
 
 /// What DataFusion says in words only: unknown tables and functions.

@@ -197,7 +197,13 @@ fn by_name(rows: &RecordBatch, schema: &SchemaRef, start: usize) -> DfResult<Rec
             )));
         }
         match rows.column_by_name(field.name()) {
-            Some(column) => Ok(Arc::clone(column)),
+            Some(column) if column.data_type() == field.data_type() => Ok(Arc::clone(column)),
+            Some(column) => internal_err!(
+                "column {} was decoded as {}, and the plan reads {}",
+                field.name(),
+                column.data_type(),
+                field.data_type()
+            ),
             None => internal_err!("column {} was not decoded", field.name()),
         }
     });
