@@ -134,7 +134,7 @@ source:
 
 
   before_image: full
-  properties: { fetch.min.bytes: 65536, flag: true, empty: "", odd: "a: b # c", "odd key": '$${x}' }
+  properties: { fetch.min.bytes: 65536, flag: true, empty: "", odd: "a: b # c", "odd key": '$${x}', "two\nlines": "a\nb" }
 transform: |
   SELECT id, 'tab	here' AS a, '$${literal}' AS b, "Odd Name"
   FROM t   

@@ -275,3 +275,45 @@ fn the_nearest_name_is_near_or_nothing() {
     assert_eq!(nearest("frobnicate", known), None);
     assert_eq!(nearest("", known), None);
 }
+
+#[test]
+fn line_ends_of_windows_and_a_byte_order_mark_change_nothing() {
+    let file = minimal("transform: |\n  SELECT a,\n    b\n  FROM t\n");
+    let windows = format!("\u{feff}{}", file.replace('\n', "\r\n"));
+    assert_eq!(
+        super::essence(&good(&windows)),
+        super::essence(&good(&file))
+    );
+    let transform = good(&windows).transform.unwrap();
+    assert_eq!(
+        (transform.first_line, transform.at.as_str()),
+        (9, "test.yaml:9:3 (transform)")
+    );
+}
+
+#[test]
+fn places_count_characters_in_block_scalars_that_start_with_blank_lines() {
+    let file = minimal("").replace(
+        "sink:",
+        "  columns: |\n\n\n      größe BIGINT, größe TEXT\nsink:",
+    );
+    let error = parse(&file, &[]).unwrap_err();
+    assert_eq!(error.place(), Some("test.yaml:10:21 (source.columns)"));
+}
+
+#[test]
+fn an_alias_is_a_copy_of_what_it_names() {
+    let catalog = "{ type: sql, uri: \"sqlite://c\", warehouse: wh }";
+    let file = minimal(&format!(
+        "tables:\n  - {{ name: u, type: iceberg, catalog: &lake {catalog}, table: a.b }}\n\
+         sink:\n  type: iceberg\n  catalog: *lake\n  table: a.c\n  mode: append\n"
+    ))
+    .replace("sink: { type: delta, path: out, mode: append }\n", "");
+    let spec = good(&file);
+    let (TableKind::Iceberg(table), SinkTarget::Iceberg(sink)) =
+        (&spec.tables[0].kind, &spec.sink.target)
+    else {
+        panic!();
+    };
+    assert_eq!(table.catalog, sink.catalog);
+}

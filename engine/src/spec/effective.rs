@@ -111,7 +111,7 @@ fn write_map(out: &mut String, lines: &[(String, Line)], indent: usize) {
             (false, None) => "  # default".to_owned(),
             (false, Some(note)) => format!("  # default: {note}"),
         };
-        let _ = write!(out, "{:indent$}{}:", "", render_text(key));
+        let _ = write!(out, "{:indent$}{}:", "", render_line(key));
         write_value(out, shown, indent, &comment);
     }
 }
@@ -199,6 +199,12 @@ fn render(scalar: &Scalar) -> String {
 
 /// Text as a YAML scalar that reads as this text: plain if it can be, else in quotes, or a block if it has lines.
 fn render_text(text: &str) -> String {
+    let escaped = text.replace("${", "$${");
+    block(&escaped).unwrap_or_else(|| render_line(text))
+}
+
+/// Text as a YAML scalar on one line.
+fn render_line(text: &str) -> String {
     let text = text.replace("${", "$${");
     let probe = Scalar {
         text: text.clone(),
@@ -216,7 +222,7 @@ fn render_text(text: &str) -> String {
     if plain {
         return text;
     }
-    block(&text).unwrap_or_else(|| serde_json::Value::String(text).to_string())
+    serde_json::Value::String(text).to_string()
 }
 
 /// Text of several lines as a literal block scalar, where one can hold it exactly.

@@ -15,7 +15,10 @@ pub(super) fn set(root: &mut Node, key: &str, value: &str) -> Result<()> {
     let origin = Origin::Set(key.to_owned());
     let place = format!("--set {key}");
     let steps = steps(key);
-    if steps.iter().any(String::is_empty) {
+    if steps
+        .iter()
+        .any(|step| step.is_empty() || step.contains("${"))
+    {
         return Err(
             Error::config(format!("`{key}` is not a path into the file"))
                 .at(place)

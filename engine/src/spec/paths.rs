@@ -25,7 +25,7 @@ pub(super) fn absolute(base: &Path, text: &str) -> PathBuf {
 
 /// The absolute local path that `text` means: a path under `base`, or a `file://` URL. `field` is what errors point at.
 pub(super) fn local(field: &Field<'_>, base: &Path, text: &str) -> Result<String> {
-    if text.trim().is_empty() {
+    if text.strip_prefix("file:").unwrap_or(text).trim().is_empty() {
         return Err(field
             .error(format!("`{}` has an empty path", field.path))
             .expected("a path")
