@@ -6,7 +6,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Change-data-capture pipelines in SQL: Debezium events from Kafka into Delta Lake and Apache Iceberg, exactly once.
 #[derive(Debug, Parser)]
-#[command(name = "engine", version, about, max_term_width = 110, arg_required_else_help = true)]
+#[command(
+    name = "engine",
+    version,
+    about,
+    max_term_width = 110,
+    arg_required_else_help = true
+)]
 #[command(after_help = "\
 Examples:
   engine run pipelines/customers.yaml --once      drain what is there, then exit
@@ -68,7 +74,7 @@ pub struct ValidateArgs {
     /// The files.
     #[command(flatten)]
     pub files: FileArgs,
-    /// Also ask the brokers for the messages' schema, and compare an existing target table.
+    /// Ask the brokers for a message whose schema tells the columns, where `source.columns` does not.
     #[arg(long)]
     pub connect: bool,
     /// Print the whole file as it takes effect, defaults included.
@@ -94,7 +100,12 @@ pub struct SqlArgs {
     #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     /// Run this SQL (one or more statements) and exit.
-    #[arg(short = 'c', long = "command", value_name = "SQL", conflicts_with = "script")]
+    #[arg(
+        short = 'c',
+        long = "command",
+        value_name = "SQL",
+        conflicts_with = "script"
+    )]
     pub command: Option<String>,
     /// Run the statements of this file and exit.
     #[arg(short = 'f', long = "file", value_name = "SCRIPT")]

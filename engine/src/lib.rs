@@ -13,7 +13,6 @@ use clap::Parser;
 pub mod cli;
 pub mod clock;
 pub mod command;
-pub mod failpoint;
 pub mod format;
 pub mod lake;
 pub mod quality;

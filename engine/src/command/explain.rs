@@ -15,17 +15,27 @@ use crate::spec::model::{Bootstrap, SourceSpec, Topics};
 /// The first thing that is wrong with the pipeline.
 pub async fn explain(args: ExplainArgs) -> Result<()> {
     super::plain_logs()?;
-    let files = FileArgs { files: vec![args.file], sets: args.sets };
+    let files = FileArgs {
+        files: vec![args.file],
+        sets: args.sets,
+    };
     for spec in load(&files)? {
-        let schema = source::discover_schema(&spec.source, true).await?.ok_or_else(|| {
-            Error::config("the source's columns are not known")
-                .at(spec.file.display().to_string())
-                .remedy("declare `source.columns`, or write a message to the topic first")
-        })?;
+        let schema = source::discover_schema(&spec.source, true)
+            .await?
+            .ok_or_else(|| {
+                Error::config("the source's columns are not known")
+                    .at(spec.file.display().to_string())
+                    .remedy("declare `source.columns`, or write a message to the topic first")
+            })?;
         let (transform, target) = planned(&spec, &schema).await?;
         let SourceSpec::Kafka(kafka) = &spec.source;
         println!("pipeline   {}", spec.pipeline.name);
-        println!("source     {} (unbounded): {} from {}", kafka.name, topics(&kafka.topics), brokers(&kafka.bootstrap));
+        println!(
+            "source     {} (unbounded): {} from {}",
+            kafka.name,
+            topics(&kafka.topics),
+            brokers(&kafka.bootstrap)
+        );
         println!(
             "decodes    {} of {} columns: {}",
             transform.source_columns().len(),
@@ -37,7 +47,10 @@ pub async fn explain(args: ExplainArgs) -> Result<()> {
             println!("           {:<28} {}", field.name(), field.data_type());
         }
         for rule in &spec.rules {
-            println!("rule       {}: {} or {:?}", rule.name, rule.expect.value, rule.on_fail);
+            println!(
+                "rule       {}: {} or {:?}",
+                rule.name, rule.expect.value, rule.on_fail
+            );
         }
         println!("\n{}", transform.explain(false));
     }

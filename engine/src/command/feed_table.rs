@@ -21,11 +21,13 @@ pub async fn feed_table(
     ctx: &SessionContext,
     pipeline: &Arc<PipelineSpec>,
 ) -> Result<Arc<dyn TableProvider>> {
-    let schema = source::discover_schema(&pipeline.source, true).await?.ok_or_else(|| {
-        Error::config("the source's columns are not known")
-            .at(pipeline.file.display().to_string())
-            .remedy("declare `source.columns`, or write a message to the topic first")
-    })?;
+    let schema = source::discover_schema(&pipeline.source, true)
+        .await?
+        .ok_or_else(|| {
+            Error::config("the source's columns are not known")
+                .at(pipeline.file.display().to_string())
+                .remedy("declare `source.columns`, or write a message to the topic first")
+        })?;
     let name = format!("{}.{}", pipeline.pipeline.name, pipeline.source.name());
     let slots = ctx
         .state()

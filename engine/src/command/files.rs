@@ -49,12 +49,16 @@ pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
 
 fn of_folder(folder: &Path) -> Result<Vec<PathBuf>> {
     let unreadable = |error: std::io::Error| {
-        Error::config("the folder cannot be read").at(folder.display().to_string()).source(error)
+        Error::config("the folder cannot be read")
+            .at(folder.display().to_string())
+            .source(error)
     };
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
-        let yaml = path.extension().is_some_and(|ext| ext == "yaml" || ext == "yml");
+        let yaml = path
+            .extension()
+            .is_some_and(|ext| ext == "yaml" || ext == "yml");
         if yaml && path.is_file() {
             files.push(path);
         }

@@ -30,6 +30,8 @@ pub async fn execute(command: Command) -> Result<()> {
 /// Warnings as plain sentences, for commands that end by themselves.
 fn plain_logs() -> Result<()> {
     let filter = files::environment("RUST_LOG");
-    let filter = filter.as_deref().unwrap_or("error,engine=warn,rdkafka=off,librdkafka=off");
+    let filter = filter
+        .as_deref()
+        .unwrap_or("error,engine=warn,rdkafka=off,librdkafka=off");
     logs::init(logs::Style::Terminal, Some(filter)).map(|_| ())
 }

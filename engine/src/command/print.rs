@@ -31,7 +31,11 @@ pub fn print(
 
 fn table(out: &mut dyn Write, schema: &SchemaRef, batches: &[RecordBatch]) -> Result<()> {
     let empty = [RecordBatch::new_empty(schema.clone())];
-    let shown = if batches.is_empty() { &empty[..] } else { batches };
+    let shown = if batches.is_empty() {
+        &empty[..]
+    } else {
+        batches
+    };
     let drawn = pretty_format_batches(shown).map_err(cannot_show)?;
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
     let noun = if rows == 1 { "row" } else { "rows" };
@@ -39,8 +43,9 @@ fn table(out: &mut dyn Write, schema: &SchemaRef, batches: &[RecordBatch]) -> Re
 }
 
 fn json(out: &mut dyn Write, batches: &[RecordBatch]) -> Result<()> {
-    let mut writer =
-        WriterBuilder::new().with_explicit_nulls(true).build::<_, JsonArray>(&mut *out);
+    let mut writer = WriterBuilder::new()
+        .with_explicit_nulls(true)
+        .build::<_, JsonArray>(&mut *out);
     for batch in batches {
         writer.write(batch).map_err(cannot_show)?;
     }
@@ -48,7 +53,8 @@ fn json(out: &mut dyn Write, batches: &[RecordBatch]) -> Result<()> {
     drop(writer);
     if batches.iter().all(|batch| batch.num_rows() == 0) {
         // The writer opens its array with the first row.
-        return writeln!(out, "{}", if batches.is_empty() { "[]" } else { "" }).map_err(cannot_write);
+        return writeln!(out, "{}", if batches.is_empty() { "[]" } else { "" })
+            .map_err(cannot_write);
     }
     writeln!(out).map_err(cannot_write)
 }
@@ -56,7 +62,9 @@ fn json(out: &mut dyn Write, batches: &[RecordBatch]) -> Result<()> {
 fn comma_separated(out: &mut dyn Write, schema: &SchemaRef, batches: &[RecordBatch]) -> Result<()> {
     let mut writer = csv::WriterBuilder::new().with_header(true).build(out);
     if batches.is_empty() {
-        writer.write(&RecordBatch::new_empty(schema.clone())).map_err(cannot_show)?;
+        writer
+            .write(&RecordBatch::new_empty(schema.clone()))
+            .map_err(cannot_show)?;
     }
     for batch in batches {
         writer.write(batch).map_err(cannot_show)?;
@@ -71,5 +79,9 @@ fn cannot_show(error: arrow::error::ArrowError) -> Error {
 }
 
 fn cannot_write(error: std::io::Error) -> Error {
-    Error::new(sql::ErrorKind::Storage, "standard output cannot be written to").source(error)
+    Error::new(
+        sql::ErrorKind::Storage,
+        "standard output cannot be written to",
+    )
+    .source(error)
 }

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
-use datafusion::error::DataFusionError;
 use datafusion::catalog::{
     CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, TableProvider,
 };
+use datafusion::error::DataFusionError;
 use datafusion::physical_plan::{ExecutionPlanProperties, execute_stream};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::TableReference;
@@ -35,7 +35,9 @@ pub async fn query(args: SqlArgs) -> Result<()> {
     let text = match (&args.command, &args.script) {
         (Some(text), _) => text.clone(),
         (None, Some(script)) => std::fs::read_to_string(script).map_err(|error| {
-            Error::config("the script cannot be read").at(script.display().to_string()).source(error)
+            Error::config("the script cannot be read")
+                .at(script.display().to_string())
+                .source(error)
         })?,
         (None, None) => {
             return Err(Error::config("the interactive prompt is not built yet")
@@ -43,7 +45,11 @@ pub async fn query(args: SqlArgs) -> Result<()> {
                 .remedy("run e.g. engine sql -c 'SHOW TABLES'"));
         }
     };
-    let paths = if args.paths.is_empty() { vec![PathBuf::from("pipelines")] } else { args.paths };
+    let paths = if args.paths.is_empty() {
+        vec![PathBuf::from("pipelines")]
+    } else {
+        args.paths
+    };
     let tables = KnownTables::of(&paths)?;
     let mut out = std::io::stdout();
     let script = Script::new(text);
@@ -86,10 +92,15 @@ async fn execute(
     }
     refuse_writes(&statement)?;
     // Which tables a statement names does not depend on the session that runs it.
-    let named = session(Role::Query).state().resolve_table_references(&statement);
+    let named = session(Role::Query)
+        .state()
+        .resolve_table_references(&statement);
     let references = script.result(named)?;
     let live = references.iter().any(|reference| {
-        tables.named(reference).iter().any(|table| matches!(table.kind, KnownKind::Source))
+        tables
+            .named(reference)
+            .iter()
+            .any(|table| matches!(table.kind, KnownKind::Source))
     });
     let ctx = session(if live { Role::Tail } else { Role::Query });
     for reference in references {
@@ -132,7 +143,11 @@ fn refuse_writes(statement: &Statement) -> Result<()> {
 }
 
 fn reads_only(statement: &str) -> Error {
-    let word = statement.split_whitespace().next().unwrap_or("this statement").to_uppercase();
+    let word = statement
+        .split_whitespace()
+        .next()
+        .unwrap_or("this statement")
+        .to_uppercase();
     Error::config(format!("engine sql reads only, and does not run {word}"))
         .expected("SELECT, WITH, EXPLAIN, DESCRIBE or SHOW TABLES")
         .remedy("tables are written by pipelines: see engine run --help")
@@ -148,9 +163,11 @@ async fn register(
         [] => return Err(unknown(reference, tables)),
         several => {
             let names: Vec<_> = several.iter().map(|table| table.name.to_string()).collect();
-            return Err(Error::config(format!("`{reference}` may mean several tables"))
-                .expected(format!("one of {}", names.join(", ")))
-                .remedy("write the full name"));
+            return Err(
+                Error::config(format!("`{reference}` may mean several tables"))
+                    .expected(format!("one of {}", names.join(", ")))
+                    .remedy("write the full name"),
+            );
         }
     };
     let provider = open(ctx, table).await?;
@@ -168,7 +185,8 @@ async fn register(
             .register_schema(&resolved.schema, Arc::new(MemorySchemaProvider::new()))
             .map_err(cannot_register)?;
     }
-    ctx.register_table(reference.clone(), provider).map_err(cannot_register)?;
+    ctx.register_table(reference.clone(), provider)
+        .map_err(cannot_register)?;
     Ok(())
 }
 
@@ -200,8 +218,14 @@ fn listing(tables: &KnownTables) -> Result<RecordBatch> {
     RecordBatch::try_from_iter([
         ("table", column(&|table| table.name.to_string())),
         ("kind", column(&|table| table.kind.word().to_owned())),
-        ("pipeline", column(&|table| table.pipeline.pipeline.name.clone())),
-        ("file", column(&|table| table.pipeline.file.display().to_string())),
+        (
+            "pipeline",
+            column(&|table| table.pipeline.pipeline.name.clone()),
+        ),
+        (
+            "file",
+            column(&|table| table.pipeline.file.display().to_string()),
+        ),
     ])
     .map_err(|error| Error::internal("the list of tables does not fit together").source(error))
 }

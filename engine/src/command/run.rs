@@ -76,8 +76,13 @@ async fn one(
 ) -> Result<()> {
     let name = spec.pipeline.name.clone();
     let observer = Arc::new(observers.of(&spec, describe_sink(&spec.sink)));
-    let result =
-        async { Pipeline::start(spec, once, observer.clone(), stop).await?.drive().await }.await;
+    let result = async {
+        Pipeline::start(spec, once, observer.clone(), stop)
+            .await?
+            .drive()
+            .await
+    }
+    .await;
     observer.close();
     result.map(|_| ()).map_err(|error| match error.place() {
         Some(_) => error,

@@ -7,10 +7,8 @@ use datafusion::sql::TableReference;
 use sql::Result;
 
 use super::files::{environment, expand};
-use crate::spec::model::{
-    DeltaTableSpec, IcebergTableSpec, PipelineSpec, SinkTarget,
-};
 use crate::spec;
+use crate::spec::model::{DeltaTableSpec, IcebergTableSpec, PipelineSpec, SinkTarget};
 
 /// One table that SQL may name.
 #[derive(Debug, Clone)]
@@ -81,8 +79,12 @@ impl KnownTables {
         }
         let fits = |known: &TableReference| {
             name.table() == known.table()
-                && name.schema().is_none_or(|schema| known.schema() == Some(schema))
-                && name.catalog().is_none_or(|catalog| known.catalog() == Some(catalog))
+                && name
+                    .schema()
+                    .is_none_or(|schema| known.schema() == Some(schema))
+                && name
+                    .catalog()
+                    .is_none_or(|catalog| known.catalog() == Some(catalog))
         };
         self.0.iter().filter(|t| fits(&t.name)).collect()
     }
@@ -105,9 +107,16 @@ fn add(tables: &mut Vec<KnownTable>, pipeline: Arc<PipelineSpec>) {
     };
     // Two pipelines may write one table: it is one table.
     if !tables.iter().any(|table| table.name == name) {
-        tables.push(KnownTable { name, kind, pipeline: pipeline.clone() });
+        tables.push(KnownTable {
+            name,
+            kind,
+            pipeline: pipeline.clone(),
+        });
     }
-    let source =
-        TableReference::partial(pipeline.pipeline.name.as_str(), pipeline.source.name());
-    tables.push(KnownTable { name: source, kind: KnownKind::Source, pipeline });
+    let source = TableReference::partial(pipeline.pipeline.name.as_str(), pipeline.source.name());
+    tables.push(KnownTable {
+        name: source,
+        kind: KnownKind::Source,
+        pipeline,
+    });
 }

@@ -53,9 +53,6 @@ async fn check(spec: &PipelineSpec, connect: bool) -> Result<Option<Schema>> {
         return Ok(None);
     };
     let (_, target) = planned(spec, &schema).await?;
-    if connect {
-        crate::sink::check_existing(&spec.sink, &spec.pipeline.name, &target).await?;
-    }
     Ok(Some(target))
 }
 
@@ -69,15 +66,23 @@ pub async fn planned(spec: &PipelineSpec, schema: &SchemaRef) -> Result<(Transfo
         SinkTarget::Delta(_) => TableFormat::Delta,
         SinkTarget::Iceberg(_) => TableFormat::Iceberg,
     };
-    let target = target_schema(transform.output_schema(), format)
-        .map_err(|error| error.at(spec.transform.as_ref().map_or(&spec.sink.at, |sql| &sql.at).clone()))?;
+    let target = target_schema(transform.output_schema(), format).map_err(|error| {
+        error.at(spec
+            .transform
+            .as_ref()
+            .map_or(&spec.sink.at, |sql| &sql.at)
+            .clone())
+    })?;
     for field in &spec.sink.partition_by {
         if target.field_with_name(&field.column).is_err() {
             let names: Vec<_> = target.fields().iter().map(|f| f.name().as_str()).collect();
-            return Err(Error::config(format!("the SQL returns no column `{}` to partition by", field.column))
-                .at(field.at.clone())
-                .expected(format!("one of {}", names.join(", ")))
-                .remedy("return the column from the SQL, or partition by another one"));
+            return Err(Error::config(format!(
+                "the SQL returns no column `{}` to partition by",
+                field.column
+            ))
+            .at(field.at.clone())
+            .expected(format!("one of {}", names.join(", ")))
+            .remedy("return the column from the SQL, or partition by another one"));
         }
     }
     Ok((transform, target))

@@ -42,11 +42,9 @@ pub async fn delta_provider(spec: &DeltaTableSpec) -> Result<Arc<dyn TableProvid
 pub async fn open(spec: &DeltaTableSpec) -> Result<DeltaTable> {
     let table = builder(spec)?;
     let Some(table) = load(table, &spec.path).await? else {
-        return Err(
-            Error::config("there is no Delta table").at(&spec.path).remedy(
-                "Check the path. A pipeline's own target is there after its first commit.",
-            ),
-        );
+        return Err(Error::config("there is no Delta table")
+            .at(&spec.path)
+            .remedy("Check the path. A pipeline's own target is there after its first commit."));
     };
     let snapshot = snapshot(&table, &spec.path)?;
     check_readable(snapshot.protocol(), &spec.path)?;
@@ -159,15 +157,17 @@ pub(crate) fn load_error(error: DeltaTableError, path: &str) -> Error {
 /// [`ErrorKind::Config`] if the path is a file, or a URL that no built-in store serves.
 pub fn table_url(path: &str) -> Result<Url> {
     if path.contains("://") {
-        let url = Url::parse(path)
-            .map_err(|error| Error::config("the table's URL is wrong").at(path).source(error))?;
+        let url = Url::parse(path).map_err(|error| {
+            Error::config("the table's URL is wrong")
+                .at(path)
+                .source(error)
+        })?;
         if url.scheme() != "file" && url.scheme() != "memory" {
-            return Err(Error::config(format!(
-                "no storage for `{}://` is built in",
-                url.scheme()
-            ))
-            .at(path)
-            .expected("a local path or a file:// URL"));
+            return Err(
+                Error::config(format!("no storage for `{}://` is built in", url.scheme()))
+                    .at(path)
+                    .expected("a local path or a file:// URL"),
+            );
         }
         if let Ok(local) = url.to_file_path() {
             refuse_file(&local, path)?;

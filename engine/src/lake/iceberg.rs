@@ -13,7 +13,8 @@ use iceberg::io::{FileIO, FileIOBuilder};
 use iceberg::spec::{PrimitiveType, TableMetadata, Transform, Type, UnboundPartitionSpec};
 use iceberg::table::Table;
 use iceberg::{
-    Catalog as _, CatalogBuilder as _, ErrorKind as IcebergKind, NamespaceIdent, Runtime, TableCreation, TableIdent,
+    Catalog as _, CatalogBuilder as _, ErrorKind as IcebergKind, NamespaceIdent, Runtime,
+    TableCreation, TableIdent,
 };
 use iceberg_catalog_sql::{SqlBindStyle, SqlCatalog, SqlCatalogBuilder};
 use iceberg_datafusion::IcebergStaticTableProvider;
@@ -60,7 +61,9 @@ pub async fn iceberg_provider(spec: &IcebergTableSpec) -> Result<Arc<dyn TablePr
         return Err(
             Error::config(format!("there is no Iceberg table `{}`", shown(spec)))
                 .at(catalog.place())
-                .remedy("Check namespace, table and the catalog's name, which is part of its keys."),
+                .remedy(
+                    "Check namespace, table and the catalog's name, which is part of its keys.",
+                ),
         );
     };
     check_types(table.metadata(), &shown(spec))?;
@@ -256,8 +259,11 @@ impl OpenCatalog {
         match self.load(ident).await? {
             Some(table) => Ok(table),
             None => Err(created.err().unwrap_or_else(|| {
-                Error::new(ErrorKind::Unavailable, "the catalog did not keep the new Iceberg table")
-                    .at(ident.to_string())
+                Error::new(
+                    ErrorKind::Unavailable,
+                    "the catalog did not keep the new Iceberg table",
+                )
+                .at(ident.to_string())
             })),
         }
     }
@@ -291,11 +297,22 @@ impl OpenCatalog {
             let level = NamespaceIdent::from_vec(level)
                 .map_err(|error| iceberg_error("name a namespace", &self.place, error))?;
             let failed = |error| iceberg_error("create a namespace", &self.place, error);
-            if self.catalog.namespace_exists(&level).await.map_err(failed)? {
+            if self
+                .catalog
+                .namespace_exists(&level)
+                .await
+                .map_err(failed)?
+            {
                 continue;
             }
             let made = self.catalog.create_namespace(&level, HashMap::new()).await;
-            if made.is_err() && !self.catalog.namespace_exists(&level).await.map_err(failed)? {
+            if made.is_err()
+                && !self
+                    .catalog
+                    .namespace_exists(&level)
+                    .await
+                    .map_err(failed)?
+            {
                 made.map_err(failed)?;
             }
         }
@@ -325,7 +342,10 @@ fn prepare(file: &Path, warehouse: &str, absent: Absent) -> Result<()> {
             .at(warehouse.display().to_string())
             .expected("a folder, or a path where one can be made"));
     }
-    for folder in [file.parent(), Some(warehouse.as_path())].into_iter().flatten() {
+    for folder in [file.parent(), Some(warehouse.as_path())]
+        .into_iter()
+        .flatten()
+    {
         std::fs::create_dir_all(folder).map_err(|error| {
             storage_error("create a folder", &folder.display().to_string(), error)
         })?;
@@ -337,9 +357,11 @@ fn prepare(file: &Path, warehouse: &str, absent: Absent) -> Result<()> {
 pub(crate) fn local_path(location: &str) -> Result<PathBuf> {
     match location.strip_prefix("file://") {
         Some(path) => Ok(PathBuf::from(path)),
-        None if location.contains("://") => Err(Error::config("no storage for the warehouse is built in")
-            .at(location)
-            .expected("a local path or a file:// URL")),
+        None if location.contains("://") => {
+            Err(Error::config("no storage for the warehouse is built in")
+                .at(location)
+                .expected("a local path or a file:// URL"))
+        }
         None => Ok(PathBuf::from(location)),
     }
 }
@@ -365,15 +387,19 @@ async fn check_catalog(pool: &SqlitePool, place: &str, absent: Absent) -> Result
 /// The error of a statement on the catalog's database.
 pub(crate) fn catalog_error(doing: &str, place: &str, error: sqlx::Error) -> Error {
     let code = match &error {
-        sqlx::Error::Database(database) => database.code().and_then(|code| code.parse::<i32>().ok()),
+        sqlx::Error::Database(database) => {
+            database.code().and_then(|code| code.parse::<i32>().ok())
+        }
         _ => None,
     };
     // SQLite's primary result code is the low byte of the extended one.
     match code.map(|code| code & 0xff) {
-        Some(26 | 11) => Error::config(format!("cannot {doing}: the file is no intact SQLite database"))
-            .at(place)
-            .remedy("Restore it from a backup, or name another file.")
-            .source(error),
+        Some(26 | 11) => Error::config(format!(
+            "cannot {doing}: the file is no intact SQLite database"
+        ))
+        .at(place)
+        .remedy("Restore it from a backup, or name another file.")
+        .source(error),
         Some(5 | 6) => Error::new(
             ErrorKind::Unavailable,
             format!("cannot {doing}: another process holds its lock"),
@@ -385,7 +411,9 @@ pub(crate) fn catalog_error(doing: &str, place: &str, error: sqlx::Error) -> Err
             format!("cannot {doing}: the file cannot be opened or written"),
         )
         .at(place)
-        .remedy("Give the user that runs the engine the right to write there, or name another file.")
+        .remedy(
+            "Give the user that runs the engine the right to write there, or name another file.",
+        )
         .source(error),
         _ => storage_error(doing, place, error),
     }

@@ -20,7 +20,12 @@ pub struct ErrorRate {
 impl ErrorRate {
     /// A rate of at most `max`, from 0 to 1.
     pub fn new(max: f64) -> Self {
-        Self { max, batches: VecDeque::new(), records: 0, rejects: 0 }
+        Self {
+            max,
+            batches: VecDeque::new(),
+            records: 0,
+            rejects: 0,
+        }
     }
 
     /// Adds a batch. Returns the rejects and the messages they are among, if they are too many.

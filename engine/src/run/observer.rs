@@ -28,7 +28,12 @@ impl Observers {
                 .map_or(80, |(width, _)| usize::from(width.0));
             Arc::new(Mutex::new(Progress::new(std::io::stderr(), width)))
         });
-        Self { metrics, health, terminal, begun: Instant::now() }
+        Self {
+            metrics,
+            health,
+            terminal,
+            begun: Instant::now(),
+        }
     }
 
     /// The observer of one pipeline, whose rows go to `table`.
@@ -44,7 +49,12 @@ impl Observers {
         };
         self.metrics.started(&names);
         let health = self.health.pipeline(&names.pipeline);
-        Observer { shared: self.clone(), names, health, table }
+        Observer {
+            shared: self.clone(),
+            names,
+            health,
+            table,
+        }
     }
 }
 
@@ -77,7 +87,10 @@ impl Observer {
         } else {
             position.to_string()
         };
-        self.say(&format!("{}: into {}, from {position}", self.names.pipeline, self.table));
+        self.say(&format!(
+            "{}: into {}, from {position}",
+            self.names.pipeline, self.table
+        ));
         tracing::info!(
             target: SAID,
             pipeline = self.names.pipeline,
@@ -108,9 +121,15 @@ impl Observer {
             let standing = if outcome.position.is_empty() {
                 "there is no message yet".to_owned()
             } else {
-                format!("the table already holds everything up to {}", outcome.position)
+                format!(
+                    "the table already holds everything up to {}",
+                    outcome.position
+                )
             };
-            self.say(&format!("{}: nothing to do, {standing}", self.names.pipeline));
+            self.say(&format!(
+                "{}: nothing to do, {standing}",
+                self.names.pipeline
+            ));
             tracing::info!(target: SAID, pipeline = self.names.pipeline, "nothing to do, {standing}");
             return;
         }
@@ -124,7 +143,11 @@ impl Observer {
         );
         if let Some(terminal) = &self.shared.terminal {
             let elapsed = self.shared.begun.elapsed();
-            report_closed(terminal.lock().finish(&self.names.pipeline, &self.table, elapsed));
+            report_closed(
+                terminal
+                    .lock()
+                    .finish(&self.names.pipeline, &self.table, elapsed),
+            );
         }
     }
 

@@ -15,10 +15,9 @@ use tokio_util::sync::CancellationToken;
 use super::observer::Observer;
 use super::process::{Processor, ReadFacts, lookup_tables};
 use super::retry::until_connected;
-use crate::failpoint;
-use crate::sink;
+use crate::sink::{self, Missing, failpoint};
 use crate::source::{self, SourceOptions};
-use crate::spec::model::{OnFail, PipelineSpec, SinkSpec, Trigger};
+use crate::spec::model::{OnFail, PipelineSpec, SchemaChange, SinkSpec, Trigger};
 use crate::transform::Transform;
 
 /// A commit is given this multiple of its own time between two commits, where `trigger.adaptive` is on.
@@ -59,7 +58,10 @@ impl Pipeline {
         let bounded = once || spec.pipeline.trigger == Trigger::AvailableNow;
         let options = SourceOptions {
             bounded,
-            keep_raw: spec.rules.iter().any(|rule| rule.on_fail == OnFail::Quarantine),
+            keep_raw: spec
+                .rules
+                .iter()
+                .any(|rule| rule.on_fail == OnFail::Quarantine),
             schema_change: spec.pipeline.schema_change,
             stop: stop.clone(),
         };
@@ -67,8 +69,18 @@ impl Pipeline {
         let mut feed = source::open(&spec.source, options).await?;
         let transform = plan(&spec, &feed.schema()).await?;
         observer.phase("opening the table");
+        let missing = match spec.pipeline.schema_change {
+            SchemaChange::Evolve => Missing::Add,
+            SchemaChange::Ignore | SchemaChange::Fail => Missing::Refuse,
+        };
         let mut target = until_connected("opening the table", &stop, async || {
-            sink::open(&spec.sink, &spec.pipeline.name, transform.output_schema()).await
+            sink::open_with(
+                &spec.sink,
+                &spec.pipeline.name,
+                transform.output_schema(),
+                missing,
+            )
+            .await
         })
         .await?;
         let position = target.progress().await?;
@@ -76,7 +88,14 @@ impl Pipeline {
         feed.seek(&position).await?;
         let processor = Processor::new(spec.clone(), transform, target, observer.clone())?;
         observer.started(&position);
-        Ok(Self { spec, feed, processor, position, observer, stop })
+        Ok(Self {
+            spec,
+            feed,
+            processor,
+            position,
+            observer,
+            stop,
+        })
     }
 
     /// Runs until the source is drained (bounded) or the pipeline was told to stop; the batch at hand is committed first.
@@ -84,7 +103,14 @@ impl Pipeline {
     /// # Errors
     /// The first error that the retry policy does not cover. The table holds whole batches only.
     pub async fn drive(self) -> Result<Outcome> {
-        let Self { spec, feed, mut processor, mut position, observer, stop } = self;
+        let Self {
+            spec,
+            feed,
+            mut processor,
+            mut position,
+            observer,
+            stop,
+        } = self;
         let mut limit = BatchLimit {
             max_records: spec.pipeline.batch.max_records,
             max_bytes: spec.pipeline.batch.max_bytes,
@@ -94,8 +120,13 @@ impl Pipeline {
         let mut fetch = Fetch::start(feed, limit);
         loop {
             let (mut feed, fetched) = fetch.join().await?;
-            let Some((batch, fetch_time)) = fetched else { break };
-            let read = ReadFacts { time: fetch_time, lag: feed.lag() };
+            let Some((batch, fetch_time)) = fetched else {
+                break;
+            };
+            let read = ReadFacts {
+                time: fetch_time,
+                lag: feed.lag(),
+            };
             if outcome.commits > 0 {
                 feed.ack(&position).await?;
             }
@@ -162,10 +193,14 @@ pub fn describe_sink(sink: &SinkSpec) -> String {
 
 fn interval(spec: &PipelineSpec, commit_time: Duration) -> Duration {
     match spec.pipeline.trigger {
-        Trigger::Interval { interval, adaptive: true } => {
-            interval.max(commit_time.saturating_mul(ADAPTIVE_FACTOR))
-        }
-        Trigger::Interval { interval, adaptive: false } => interval,
+        Trigger::Interval {
+            interval,
+            adaptive: true,
+        } => interval.max(commit_time.saturating_mul(ADAPTIVE_FACTOR)),
+        Trigger::Interval {
+            interval,
+            adaptive: false,
+        } => interval,
         // Everything is there already: only rows and bytes end a batch.
         Trigger::AvailableNow => Duration::MAX,
     }
@@ -181,14 +216,20 @@ impl Fetch {
         Self(crate::run::spawn(async move {
             let begun = Instant::now();
             let next = feed.next(&limit).await;
-            (feed, next.map(|batch| batch.map(|batch| (batch, begun.elapsed()))))
+            (
+                feed,
+                next.map(|batch| batch.map(|batch| (batch, begun.elapsed()))),
+            )
         }))
     }
 
     async fn join(&mut self) -> Result<(Box<dyn ChangeFeed>, Option<(ChangeBatch, Duration)>)> {
         let (feed, next) = (&mut self.0).await.map_err(|error| {
-            Error::new(ErrorKind::Internal, "the task that reads the source ended by itself")
-                .source(error)
+            Error::new(
+                ErrorKind::Internal,
+                "the task that reads the source ended by itself",
+            )
+            .source(error)
         })?;
         Ok((feed, next?))
     }

@@ -16,9 +16,9 @@ use crate::clock;
 use crate::lake;
 use crate::lake::cast::Caster;
 use crate::quality::rules::Judged;
-use crate::sink::quarantine::Quarantine;
+use crate::sink::quarantine::{Quarantine, default_table};
 use crate::sink::{Receipt, Sink};
-use crate::spec::model::{OnErrorPolicy, PipelineSpec, TableKind, TableSpec};
+use crate::spec::model::{DeltaTableSpec, OnErrorPolicy, PipelineSpec, TableKind, TableSpec};
 use crate::telemetry::{BatchReport, StageTimes};
 use crate::transform::{Lookup, Transform, lookups};
 
@@ -64,10 +64,19 @@ impl Processor {
         observer: Arc<Observer>,
     ) -> Result<Self> {
         let caster = caster(&spec, &transform, sink.as_ref())?;
-        let quarantine = Quarantine::new(&spec);
+        let quarantine = Quarantine::new(quarantine_table(&spec), spec.pipeline.name.as_str());
         let error_rate = spec.pipeline.on_error.max_rate.map(ErrorRate::new);
         let lookups_read = Instant::now();
-        Ok(Self { spec, transform, caster, sink, quarantine, error_rate, lookups_read, observer })
+        Ok(Self {
+            spec,
+            transform,
+            caster,
+            sink,
+            quarantine,
+            error_rate,
+            lookups_read,
+            observer,
+        })
     }
 
     /// Goes on with another source schema: the target gains the columns that the SQL now returns.
@@ -98,7 +107,10 @@ impl Processor {
         let begun = Instant::now();
         self.refresh_lookups().await?;
         let transformed = self.transform.run(batch.rows()).await?;
-        let judged = self.transform.rules().judge(transformed, batch.rows(), batch.meta())?;
+        let judged = self
+            .transform
+            .rules()
+            .judge(transformed, batch.rows(), batch.meta())?;
         let rejects = all_rejects(&batch, &judged)?;
         let rows = self.cast(&judged.kept.rows)?;
         let transformed_at = Instant::now();
@@ -117,7 +129,10 @@ impl Processor {
         let report = self.report(&batch, &judged, quarantined, receipt, stages, read.lag);
         self.observer.committed(&report);
         self.stop_at_rate(batch.counts().records, rejects.len() as u64)?;
-        Ok(Some(Committed { span: batch.span().clone(), commit_time: stages.commit }))
+        Ok(Some(Committed {
+            span: batch.span().clone(),
+            commit_time: stages.commit,
+        }))
     }
 
     async fn commit(
@@ -137,7 +152,10 @@ impl Processor {
         }
         let quarantine = &mut self.quarantine;
         let now = clock::now_micros();
-        retry::for_ever("the quarantine", stop, async || quarantine.write(rejects, now).await).await
+        retry::for_ever("the quarantine", stop, async || {
+            quarantine.write(rejects, now).await
+        })
+        .await
     }
 
     /// `on_error.policy: fail`. Rows that a rule quarantines are not errors: the rule said what to do with them.
@@ -145,8 +163,12 @@ impl Processor {
         if self.spec.pipeline.on_error.policy != OnErrorPolicy::Fail {
             return Ok(());
         }
-        let mut undecodable = rejects.iter().filter(|reject| reject.reason != RejectReason::Rule);
-        let Some(first) = undecodable.next() else { return Ok(()) };
+        let mut undecodable = rejects
+            .iter()
+            .filter(|reject| reject.reason != RejectReason::Rule);
+        let Some(first) = undecodable.next() else {
+            return Ok(());
+        };
         let more = match undecodable.count() {
             0 => String::new(),
             others => format!(" (and {others} more in the same batch)"),
@@ -162,8 +184,12 @@ impl Processor {
     }
 
     fn stop_at_rate(&mut self, records: u64, rejects: u64) -> Result<()> {
-        let Some(rate) = &mut self.error_rate else { return Ok(()) };
-        let Some((rejects, among)) = rate.exceeded_by(records, rejects) else { return Ok(()) };
+        let Some(rate) = &mut self.error_rate else {
+            return Ok(());
+        };
+        let Some((rejects, among)) = rate.exceeded_by(records, rejects) else {
+            return Ok(());
+        };
         let shown = self.spec.pipeline.on_error.max_rate.unwrap_or_default();
         Err(Error::new(
             ErrorKind::Policy,
@@ -173,7 +199,7 @@ impl Processor {
         .expected(format!("at most a share of {shown} (`pipeline.on_error.max_rate`)"))
         .remedy(format!(
             "look at them in {}; the batch is committed, and the pipeline goes on after it when it is started again",
-            self.quarantine.place()
+            self.quarantine.table().path
         )))
     }
 
@@ -182,7 +208,12 @@ impl Processor {
     }
 
     async fn refresh_lookups(&mut self) -> Result<()> {
-        let shortest = self.spec.tables.iter().filter_map(|table| table.refresh).min();
+        let shortest = self
+            .spec
+            .tables
+            .iter()
+            .filter_map(|table| table.refresh)
+            .min();
         if shortest.is_some_and(|refresh| self.lookups_read.elapsed() >= refresh) {
             let lookups = lookup_tables(&self.spec.tables).await?;
             self.transform.refresh_lookups(lookups).await?;
@@ -202,8 +233,11 @@ impl Processor {
     ) -> BatchReport {
         let mut report = BatchReport::read(self.observer.names(), batch);
         report.output_rows = judged.kept.source_rows.len() as u64;
-        report.rules =
-            judged.counts.iter().map(|count| (count.rule.clone(), count.failed)).collect();
+        report.rules = judged
+            .counts
+            .iter()
+            .map(|count| (count.rule.clone(), count.failed))
+            .collect();
         report.quarantined = quarantined;
         report.receipt = Some(receipt);
         report.committed_micros = clock::now_micros();
@@ -211,6 +245,12 @@ impl Processor {
         report.lag_records = lag;
         report
     }
+}
+
+/// Where a pipeline's rejects go.
+pub fn quarantine_table(spec: &PipelineSpec) -> DeltaTableSpec {
+    let configured = spec.pipeline.on_error.table.clone();
+    configured.unwrap_or_else(|| default_table(&spec.sink, &spec.pipeline.name))
 }
 
 /// The lookups of `tables:`, as they are now.
@@ -252,9 +292,9 @@ fn all_rejects(batch: &ChangeBatch, judged: &Judged) -> Result<Vec<Reject>> {
         Error::internal("a rule sets rows aside, but the raw records were not kept")
     })?;
     for quarantined in &judged.quarantined {
-        let record = raw.get(quarantined.row).ok_or_else(|| {
-            Error::internal(format!("row {} has no raw record", quarantined.row))
-        })?;
+        let record = raw
+            .get(quarantined.row)
+            .ok_or_else(|| Error::internal(format!("row {} has no raw record", quarantined.row)))?;
         rejects.push(Reject {
             record: record.clone(),
             reason: RejectReason::Rule,

@@ -44,7 +44,9 @@ async fn retry<T>(
             Ok(value) => return Ok(value),
             Err(error) => error,
         };
-        let Some(wait) = delay(&error, attempt) else { return Err(error) };
+        let Some(wait) = delay(&error, attempt) else {
+            return Err(error);
+        };
         if limit.is_some_and(|limit| begun.elapsed() + wait > limit) {
             return Err(error);
         }

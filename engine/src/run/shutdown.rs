@@ -30,7 +30,10 @@ pub fn on_signals() -> Result<CancellationToken> {
                 std::process::exit(130);
             }
             asked = true;
-            tracing::info!(signal = name, "stopping after this batch, a second signal ends at once");
+            tracing::info!(
+                signal = name,
+                "stopping after this batch, a second signal ends at once"
+            );
             stop.cancel();
         }
     });

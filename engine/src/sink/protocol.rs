@@ -38,7 +38,10 @@ pub(super) fn standing(stored: &Position, span: &Span, place: &str) -> Result<St
 /// # Errors
 /// [`sql::ErrorKind::Internal`] for rows without a span, or of another schema than the sink's.
 pub(super) fn check_batch(rows: &[RecordBatch], span: &Span, schema: &SchemaRef) -> Result<bool> {
-    if let Some(batch) = rows.iter().find(|batch| batch.schema_ref().fields() != schema.fields()) {
+    if let Some(batch) = rows
+        .iter()
+        .find(|batch| batch.schema_ref().fields() != schema.fields())
+    {
         return Err(Error::internal(format!(
             "a batch for the sink has the columns {:?}, the sink's are {:?}",
             shown(batch.schema_ref()),

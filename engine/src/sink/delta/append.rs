@@ -64,7 +64,10 @@ impl DeltaSink {
                 Attempt::Done => {
                     self.version += 1;
                     self.stored.try_advance(span)?;
-                    return Ok(Receipt { conflicts, ..self.receipt(files, added) });
+                    return Ok(Receipt {
+                        conflicts,
+                        ..self.receipt(files, added)
+                    });
                 }
                 Attempt::Taken => {}
                 Attempt::Unclear(error) => unclear = Some(error),
@@ -73,7 +76,10 @@ impl DeltaSink {
             let ours = self.refresh(Some(&mark)).await?;
             match standing(&self.stored, span, &self.path) {
                 Ok(Standing::Landed) if ours => {
-                    return Ok(Receipt { conflicts, ..self.receipt(files, added) });
+                    return Ok(Receipt {
+                        conflicts,
+                        ..self.receipt(files, added)
+                    });
                 }
                 Ok(Standing::Ready) => {}
                 other => {
@@ -82,7 +88,10 @@ impl DeltaSink {
                         self.delete_files(files).await;
                     }
                     other?;
-                    return Ok(Receipt { conflicts, ..self.landed_before() });
+                    return Ok(Receipt {
+                        conflicts,
+                        ..self.landed_before()
+                    });
                 }
             }
         }

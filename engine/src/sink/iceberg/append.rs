@@ -52,7 +52,10 @@ impl IcebergSink {
         for _ in 0..MAX_ATTEMPTS {
             let transaction = self.transaction(files, span, &mark)?;
             let Err(failed) = self.swap(transaction).await else {
-                return Ok(Receipt { conflicts, ..self.receipt(files) });
+                return Ok(Receipt {
+                    conflicts,
+                    ..self.receipt(files)
+                });
             };
             if failed.unclear {
                 unclear += 1;
@@ -70,10 +73,11 @@ impl IcebergSink {
             conflicts += 1;
             self.refresh().await?;
             match self.standing(span) {
-                Ok(Standing::Landed)
-                    if has_commit(&self.table.metadata_ref(), COMMIT, &mark) =>
-                {
-                    return Ok(Receipt { conflicts, ..self.receipt(files) });
+                Ok(Standing::Landed) if has_commit(&self.table.metadata_ref(), COMMIT, &mark) => {
+                    return Ok(Receipt {
+                        conflicts,
+                        ..self.receipt(files)
+                    });
                 }
                 Ok(Standing::Ready) if unclear < MAX_UNCLEAR => {}
                 Ok(Standing::Ready) => {
@@ -89,7 +93,10 @@ impl IcebergSink {
                         self.delete_files(files).await;
                     }
                     other?;
-                    return Ok(Receipt { conflicts, ..self.landed_before() });
+                    return Ok(Receipt {
+                        conflicts,
+                        ..self.landed_before()
+                    });
                 }
             }
         }
