@@ -21,6 +21,9 @@ use crate::spec::model::LogFormat;
 /// The target of the one event a batch.
 pub const BATCH: &str = "engine::batch";
 
+/// The target of events that the progress line says in its own words.
+pub const SAID: &str = "engine::said";
+
 /// What is shown without `RUST_LOG`. librdkafka repeats what the engine says itself about an outage.
 const DEFAULT_FILTER: &str = "warn,engine=info,sql=info,rdkafka=error,librdkafka=error";
 
@@ -48,7 +51,7 @@ impl Style {
     /// Which events are shown in this style, as `RUST_LOG` would say it.
     pub fn default_filter(self) -> String {
         match self {
-            Self::Terminal => format!("{DEFAULT_FILTER},{BATCH}=off"),
+            Self::Terminal => format!("{DEFAULT_FILTER},{BATCH}=off,{SAID}=off"),
             Self::Json | Self::Lines => DEFAULT_FILTER.to_owned(),
         }
     }
