@@ -1,1 +1,8 @@
-//! source
+//! Sources: one contract for every log, and what is particular to each.
+
+mod contract;
+mod discovery;
+mod kafka;
+mod replay;
+mod schema_change;
+mod support;
