@@ -1,5 +1,9 @@
 //! The port through which changes come in.
 
+mod memory;
+
+pub use memory::MemoryFeed;
+
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;

@@ -1,1 +1,11 @@
-//! stack
+//! The engine as users run it, on real services, read back by other people's libraries.
+
+mod account;
+mod broker;
+mod chaos;
+mod crash;
+mod customers;
+mod debezium;
+mod harness;
+mod pipeline;
+mod workload;

@@ -10,6 +10,7 @@
 //! | [`ReplayLog`] | a file of captured messages, JSON lines |
 //! | [`MemoryLog`] | memory: the double for tests |
 
+mod decoder;
 mod feed;
 mod kafka;
 mod memory;
@@ -24,6 +25,7 @@ pub use tokio_util::sync::CancellationToken;
 
 use crate::spec::model::SchemaChange;
 
+pub use decoder::{discover_schema, open};
 pub use feed::{FeedOptions, TopicFeed};
 pub use kafka::{KafkaLog, KafkaTimeouts};
 pub use memory::{MemoryLog, MemoryTopics};

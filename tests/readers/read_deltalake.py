@@ -1,0 +1,14 @@
+"""PATH: a Delta table as the deltalake wheel reads it."""
+
+import json
+import sys
+
+import pyarrow
+from deltalake import DeltaTable, QueryBuilder
+
+from canonical import show
+
+table = DeltaTable(sys.argv[1])
+schema = [[field["name"], field["type"]] for field in json.loads(table.schema().to_json())["fields"]]
+rows = pyarrow.table(QueryBuilder().register("t", table).execute("SELECT * FROM t").read_all())
+show(schema, table.version(), rows)
