@@ -1,7 +1,7 @@
 //! Opening a source: its schema, and that learning it disturbs nothing.
 
 use engine::format::Decoder;
-use engine::source::{CancellationToken, SourceOptions, discover_schema_with, open_with};
+use engine::source::{CancellationToken, SourceOptions, discover_schema_with, open, open_with};
 use engine::spec::model::{Bootstrap, SchemaChange};
 use sql::change::Position;
 use sql::feed::ChangeFeed;
@@ -110,4 +110,52 @@ async fn validate_asks_nobody_for_declared_columns_and_brokers_only_when_told() 
         .await
         .unwrap();
     assert_eq!(read.unwrap().field(0).name(), "text");
+}
+
+/// Reads a captured file from its start to its end, as a pipeline that follows schema changes does.
+async fn replayed(file: &str, topic: &str) -> (u64, usize, Position) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fixtures")
+        .join(file);
+    let spec = source(spec(names(&[topic]), Bootstrap::File(path)));
+    let mut feed = open(&spec, source_options(true)).await.unwrap();
+    let (mut records, mut changes, mut position) = (0, 0, Position::new());
+    let project = |feed: &mut Box<dyn ChangeFeed>| {
+        let all: Vec<String> = feed
+            .schema()
+            .fields()
+            .iter()
+            .map(|f| f.name().clone())
+            .collect();
+        feed.project(&all).unwrap();
+    };
+    project(&mut feed);
+    feed.seek(&position).await.unwrap();
+    while let Some(batch) = feed.next(&limit(5)).await.unwrap() {
+        position.try_advance(batch.span()).unwrap();
+        records += batch.counts().records;
+        assert!(batch.rejects().is_empty());
+        if batch.next_schema().is_some() {
+            changes += 1;
+            project(&mut feed);
+        }
+    }
+    (records, changes, position)
+}
+
+#[tokio::test]
+async fn captured_messages_of_a_real_connector_are_all_read_through_their_schema_changes() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/docs.schema.jsonl");
+    let content = std::fs::read_to_string(path).unwrap();
+    let first: serde_json::Value = serde_json::from_str(content.lines().next().unwrap()).unwrap();
+    let topic = first["topic"].as_str().unwrap();
+    let (records, changes, position) = replayed("docs.schema.jsonl", topic).await;
+    assert_eq!(records as usize, content.lines().count());
+    assert!(changes > 0);
+    let last: serde_json::Value = serde_json::from_str(content.lines().last().unwrap()).unwrap();
+    let partition = sql::change::Partition::new(topic, 0);
+    assert_eq!(
+        position.get(&partition),
+        Some(last["offset"].as_i64().unwrap() + 1)
+    );
 }

@@ -1,9 +1,11 @@
 //! What is particular to brokers: answers that do not come, properties, offsets out of range, group offsets.
 
+use std::io::Write as _;
+use std::net::TcpListener;
 use std::time::Duration;
 
 use engine::source::{
-    CancellationToken, FeedOptions, KafkaLog, KafkaTimeouts, TopicFilter,
+    CancellationToken, FeedOptions, Flow, KafkaLog, KafkaTimeouts, LogEvent, TopicFilter,
 };
 use engine::spec::model::Bootstrap;
 use rdkafka::config::ClientConfig;
@@ -17,16 +19,24 @@ use sql::{Error, ErrorKind};
 use super::support::*;
 
 fn connect(brokers: &str, properties: &[(&str, &str)]) -> Result<KafkaLog, Error> {
-    let mut spec = spec(names(&[TOPIC]), Bootstrap::Brokers(brokers.to_owned()));
-    for (name, value) in properties {
-        spec.properties
-            .insert((*name).to_owned(), (*value).to_owned());
-    }
-    let filter = TopicFilter::try_new(&spec)?;
     let timeouts = KafkaTimeouts {
         connect: Duration::from_millis(300),
         ..KafkaTimeouts::default()
     };
+    connect_within(timeouts, brokers, properties)
+}
+
+fn connect_within(
+    timeouts: KafkaTimeouts,
+    brokers: &str,
+    properties: &[(&str, &str)],
+) -> Result<KafkaLog, Error> {
+    let mut spec = spec(names(&[TOPIC]), Bootstrap::Brokers(brokers.to_owned()));
+    for (name, value) in properties {
+        let property = ((*name).to_owned(), (*value).to_owned());
+        spec.properties.extend([property]);
+    }
+    let filter = TopicFilter::try_new(&spec)?;
     KafkaLog::connect(&spec, brokers, filter, timeouts, CancellationToken::new())
 }
 
@@ -36,7 +46,7 @@ fn refusal(properties: &[(&str, &str)]) -> Error {
 
 /// A port of this machine that nobody listens on.
 fn closed_port() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().to_string()
 }
 
@@ -106,18 +116,24 @@ fn an_unknown_property_gets_librdkafkas_words_and_the_nearest_name() {
 
 #[test]
 fn a_tls_handshake_that_fails_is_a_refusal() {
-    let store = KafkaStore::default();
-    let brokers = store.cluster.bootstrap_servers();
-    // The mock broker speaks no TLS; it hangs up or answers nonsense, and the start fails either way with the cause.
-    let error = connect(&brokers, &[("security.protocol", "ssl")])
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let brokers = listener.local_addr().unwrap().to_string();
+    // Answers the client's hello with something that is not TLS; ends with the test's process.
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            drop(stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
+        }
+    });
+    let timeouts = KafkaTimeouts {
+        connect: Duration::from_secs(60),
+        ..KafkaTimeouts::default()
+    };
+    let error = connect_within(timeouts, &brokers, &[("security.protocol", "ssl")])
         .err()
         .unwrap();
-    assert!(
-        matches!(error.kind(), ErrorKind::Denied | ErrorKind::Unavailable),
-        "{}",
-        error.report()
-    );
-    assert!(error.report().contains("SSL"), "{}", error.report());
+    assert_eq!(error.kind(), ErrorKind::Denied, "{}", error.report());
+    assert_eq!(error.message(), "the TLS handshake with kafka failed");
+    assert_eq!(error.place(), Some(brokers.as_str()));
 }
 
 #[test]
@@ -155,16 +171,46 @@ async fn retention_before_the_start_is_data_loss() {
     assert_eq!(end, at(&[(0, 9)]));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn retention_while_reading_is_data_loss() {
+#[test]
+fn retention_while_reading_is_told_with_both_offsets() {
     let store = KafkaStore::default();
     store.create(TOPIC, 1);
+    let large = "x".repeat(900_000);
+    for _ in 0..9 {
+        store.put(TOPIC, 0, Some(&large));
+    }
+    let mut log = store.open(names(&[TOPIC])).unwrap();
+    // As if these offsets had gone after the feed looked: what it asks for is out of range.
+    log.assign(&at(&[(0, 0)])).unwrap();
+    let (mut lost, mut first) = (None, None);
+    while first.is_none() {
+        log.poll(Duration::from_millis(50), &mut |event| {
+            match event {
+                LogEvent::Lost { next, watermarks } => lost = Some((next, watermarks.clone())),
+                LogEvent::Record(message) => {
+                    first.get_or_insert(message.offset);
+                }
+                LogEvent::End { .. } | LogEvent::Appeared { .. } => {}
+            }
+            Ok(Flow::Continue)
+        })
+        .unwrap();
+    }
+    let (next, watermarks) = lost.unwrap();
+    assert_eq!((next, watermarks.high), (0, 9));
+    assert!(watermarks.low > 0);
+    assert_eq!(first, Some(watermarks.low));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offset_that_is_only_said_to_be_out_of_range_is_read_again() {
+    let store = KafkaStore::default();
+    store.create(TOPIC, 1);
+    store.put(TOPIC, 0, Some("a"));
     let mut feed = feed(&store, unbounded());
     feed.seek(&Position::new()).await.unwrap();
-    store.put(TOPIC, 0, Some("a"));
     feed.next(&limit(1)).await.unwrap().unwrap();
     let error = RDKafkaRespErr::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE;
-    // An error that does not hold is settled by asking, not believed.
     store.cluster.request_errors(RDKafkaApiKey::Fetch, &[error]);
     store.put(TOPIC, 0, Some("b"));
     let batch = feed.next(&limit(1)).await.unwrap().unwrap();
