@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use engine::source::{FeedOptions, TopicFeed};
+use engine::source::{FeedOptions, Flow, LogEvent, TopicFeed};
 use engine::spec::model::OffsetReset;
 use sql::ErrorKind;
 use sql::change::{Partition, Position};
@@ -115,6 +115,72 @@ async fn records_that_are_no_rows_move_the_position(store: &dyn Store) {
     assert_eq!((batch.counts().control, batch.counts().tombstones), (2, 1));
     assert_eq!(batch.rejects().len(), 1);
     assert_eq!(batch.span().to(), &at(&[(0, 4)]));
+}
+
+async fn the_end_of_each_partition_is_told_after_its_records(store: &dyn Store) {
+    fill(store, 3, 2);
+    let mut log = store.open(names(&[TOPIC])).unwrap();
+    let marks = log.partitions().unwrap();
+    assert!(marks.iter().all(|m| (m.low, m.high) == (0, 2)), "{marks:?}");
+    // One partition from its start, one from its middle, one from its end.
+    log.assign(&at(&[(0, 0), (1, 1), (2, 2)])).unwrap();
+    let mut told: Vec<String> = Vec::new();
+    while told.iter().filter(|t| t.contains("end")).count() < 3 {
+        log.poll(Duration::from_millis(20), &mut |event| {
+            told.push(match event {
+                LogEvent::Record(m) => format!("{} {}", m.partition.number, m.offset),
+                LogEvent::End { partition, next } => format!("{} end {next}", partition.number),
+                LogEvent::Appeared { .. } | LogEvent::Lost { .. } => "unexpected".to_owned(),
+            });
+            Ok(Flow::Continue)
+        })
+        .unwrap();
+    }
+    told.sort_by_key(|t| t.split(' ').next().map(str::to_owned));
+    assert_eq!(told, ["0 0", "0 1", "0 end 2", "1 1", "1 end 2", "2 end 2"]);
+    for mark in marks {
+        assert_eq!(log.end(&mark.partition), Some(2));
+    }
+}
+
+async fn records_carry_key_headers_and_time(store: &dyn Store) {
+    store.create(TOPIC, 1);
+    store.put(TOPIC, 0, None);
+    let mut log = store.open(names(&[TOPIC])).unwrap();
+    log.partitions().unwrap();
+    log.assign(&at(&[(0, 0)])).unwrap();
+    let mut seen = None;
+    while seen.is_none() {
+        log.poll(Duration::from_millis(20), &mut |event| {
+            if let LogEvent::Record(m) = event {
+                let header = |i: usize| {
+                    let (name, value) = m.headers[i];
+                    (name.to_owned(), value.map(<[u8]>::to_vec))
+                };
+                seen = Some((
+                    m.key.map(<[u8]>::to_vec),
+                    m.value.map(<[u8]>::to_vec),
+                    m.headers.len(),
+                    header(0),
+                    header(1),
+                    m.timestamp_ms,
+                ));
+            }
+            Ok(Flow::Continue)
+        })
+        .unwrap();
+    }
+    assert_eq!(
+        seen.unwrap(),
+        (
+            Some(b"k".to_vec()),
+            None,
+            2,
+            ("h".to_owned(), Some(b"1".to_vec())),
+            ("n".to_owned(), None),
+            Some(1_700_000_000_000),
+        )
+    );
 }
 
 async fn an_unbounded_feed_waits_for_records(store: &dyn Store) {
@@ -263,6 +329,8 @@ contract!(
     a_bounded_feed_ends_where_the_log_ended_at_seek,
     a_drained_position_gives_no_batch,
     records_that_are_no_rows_move_the_position,
+    the_end_of_each_partition_is_told_after_its_records,
+    records_carry_key_headers_and_time,
     an_unbounded_feed_waits_for_records,
     time_ends_a_batch,
     stopping_returns_what_is_there_then_nothing,
@@ -272,78 +340,3 @@ contract!(
     a_missing_topic_names_the_nearest,
     new_topics_of_a_pattern_are_read_from_their_start,
 );
-
-#[tokio::test]
-async fn gaps_and_control_records_are_behind_the_end() {
-    let store = MemoryStore::default();
-    for offset in [2, 5, 9] {
-        store.0.append(record(TOPIC, 0, offset, Some("x")));
-    }
-    let partition = Partition::new(TOPIC, 0);
-    store.0.set_high(&partition, 12);
-    let mut first = feed(&store, options());
-    first.seek(&at(&[(0, 0)])).await.unwrap();
-    let (all, end) = drain(&mut first, &limit(100), &at(&[(0, 0)])).await;
-    assert_eq!(all, ["0@2=x", "0@5=x", "0@9=x"]);
-    assert_eq!(end, at(&[(0, 12)]));
-    let mut second = feed(&store, options());
-    second.seek(&at(&[(0, 10)])).await.unwrap();
-    assert!(second.next(&limit(1)).await.unwrap().is_none());
-}
-
-#[tokio::test]
-async fn records_lost_by_retention_stop_or_are_skipped_as_configured() {
-    let store = MemoryStore::default();
-    store.create(TOPIC, 1);
-    for _ in 0..6 {
-        store.put(TOPIC, 0, Some("x"));
-    }
-    store.0.set_low(&Partition::new(TOPIC, 0), 4);
-    let mut strict = feed(&store, options());
-    let error = strict.seek(&at(&[(0, 1)])).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::DataLoss);
-    assert_eq!(
-        error.message(),
-        "records of shop.customers/0 are gone: the next offset to read is 1, but the oldest there is 4"
-    );
-    assert!(
-        error
-            .next_step()
-            .unwrap()
-            .contains("fail_on_data_loss: false")
-    );
-    let lenient = FeedOptions {
-        fail_on_data_loss: false,
-        ..options()
-    };
-    let mut lenient = feed(&store, lenient);
-    lenient.seek(&at(&[(0, 1)])).await.unwrap();
-    let (all, end) = drain(&mut lenient, &limit(100), &at(&[(0, 1)])).await;
-    assert_eq!((all.len(), end), (2, at(&[(0, 6)])));
-}
-
-#[tokio::test]
-async fn records_lost_while_reading_come_after_what_was_read() {
-    let store = MemoryStore::default();
-    store.create(TOPIC, 1);
-    for _ in 0..6 {
-        store.put(TOPIC, 0, Some("x"));
-    }
-    let mut feed = feed(&store, options());
-    feed.seek(&Position::new()).await.unwrap();
-    feed.next(&limit(2)).await.unwrap().unwrap();
-    store.0.set_low(&Partition::new(TOPIC, 0), 4);
-    let error = feed.next(&limit(2)).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::DataLoss);
-    assert_eq!(error.place(), Some("shop.customers/0@2"));
-}
-
-#[tokio::test]
-async fn the_group_is_told_what_the_table_has() {
-    let store = MemoryStore::default();
-    store.put(TOPIC, 0, Some("x"));
-    let mut feed = feed(&store, options());
-    feed.seek(&Position::new()).await.unwrap();
-    feed.ack(&at(&[(0, 1)])).await.unwrap();
-    assert_eq!(store.0.committed(), at(&[(0, 1)]));
-}

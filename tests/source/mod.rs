@@ -3,6 +3,8 @@
 mod contract;
 mod discovery;
 mod kafka;
+mod loss;
 mod replay;
 mod schema_change;
 mod support;
+mod text_decoder;

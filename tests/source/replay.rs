@@ -190,7 +190,7 @@ async fn a_file_that_shrank_is_data_loss() {
     std::fs::write(store.path(), text(0, "a")).unwrap();
     let error = feed.next(&limit(1)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DataLoss);
-    assert_eq!(error.to_string().contains("a file that only grows"), true);
+    assert!(error.to_string().contains("a file that only grows"));
 }
 
 #[tokio::test]
