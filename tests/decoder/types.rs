@@ -623,8 +623,8 @@ fn arrays_maps_and_structs() {
     assert_eq!(rows(&nested, "[[1],null,[2,3]]"), "[[1], NULL, [2, 3]]");
     let map = format!(r#""type":"map","keys":{string},"values":{string}"#);
     assert_eq!(rows(&map, r#"{"a":"1","b":null}"#), "{a: 1, b: NULL}");
-    let pairs = format!(r#""type":"map","keys":{{"type":"int16"}},"values":{{"type":"double"}}"#);
-    assert_eq!(rows(&pairs, "[[1,2.5],[7,-1.0]]"), "{1: 2.5, 7: -1.0}");
+    let pairs = r#""type":"map","keys":{"type":"int16"},"values":{"type":"double"}"#;
+    assert_eq!(rows(pairs, "[[1,2.5],[7,-1.0]]"), "{1: 2.5, 7: -1.0}");
     let point = format!(
         r#"{},"fields":[{{"type":"double","field":"x"}},{{"type":"bytes","optional":true,"field":"wkb"}},{{"type":"int32","optional":true,"field":"srid"}}]"#,
         named("struct", "io.debezium.data.geometry.Point")
