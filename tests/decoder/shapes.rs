@@ -258,3 +258,94 @@ fn a_schemaless_source_without_columns_says_what_to_declare() {
     );
     assert!(decoder.schema().is_none());
 }
+
+#[test]
+fn a_payload_before_its_schema_is_read_with_its_own_schema_every_time() {
+    let mut decoder = id_and_name();
+    let schema = |second: &str| {
+        envelope_schema(
+            &[field("id", r#""type":"int64""#), field("name", second)].join(","),
+            "postgresql",
+        )
+    };
+    let message = |second: &str, name: &str| {
+        let payload = envelope("c", "null", &format!(r#"{{"id":1,"name":{name}}}"#));
+        let space = " ".repeat(5000);
+        Message::value(&format!(
+            r#"{space}{{"payload":{payload},"schema":{}}}"#,
+            schema(second)
+        ))
+    };
+    let text = r#""type":"string""#;
+    let date = r#""type":"int32","name":"io.debezium.time.Date""#;
+    for _ in 0..2 {
+        let rows = row(&mut decoder, &message(text, "\"x\"")).rows;
+        assert_eq!(cell(&rows, "name", 0), "x");
+        assert_eq!(
+            reject(&mut decoder, &message(date, "5")).reason,
+            R::TypeMismatch
+        );
+    }
+}
+
+#[test]
+fn rows_whose_columns_look_like_control_records_are_rows() {
+    let mut decoder = decoder(DecoderOptions::default());
+    for (names, after) in [
+        (["op", "source"], r#"{"op":"buy","source":"web"}"#),
+        (["ddl", "databaseName"], r#"{"ddl":"x","databaseName":"y"}"#),
+    ] {
+        let fields = names
+            .map(|name| field(name, r#""type":"string""#))
+            .join(",");
+        let schema = format!(r#"{{"type":"struct","fields":[{fields}],"name":"t.Value"}}"#);
+        let message = Message::value(&format!(r#"{{"schema":{schema},"payload":{after}}}"#));
+        let rows = row(&mut decoder, &message).rows;
+        assert_ne!(cell(&rows, names[0], 0), "NULL");
+    }
+    // Declared columns with the names of an envelope's parts, in an envelope and without one.
+    let mut decoder = declared(&[
+        ("op", T::Text, DataType::Utf8),
+        ("after", T::Text, DataType::Utf8),
+    ]);
+    let image = r#"{"op":"buy","after":"noon"}"#;
+    for value in [envelope("c", "null", image), image.to_owned()] {
+        let rows = row(&mut decoder, &Message::value(&value)).rows;
+        assert_eq!(
+            cells(&rows, &["op", "after"], 0),
+            ["buy", "noon"],
+            "{value}"
+        );
+    }
+}
+
+#[test]
+fn cloud_events_with_schemas_and_with_avro() {
+    let mut decoder = id_and_name();
+    let cloud = |data: &str| {
+        Message::value(&format!(
+            r#"{{"specversion":"1.0","iodebeziumop":"u","iodebeziumtsms":"5","data":{data}}}"#
+        ))
+    };
+    let image = |name: &str| {
+        format!(
+            r#"{{"type":"struct","fields":[{}],"optional":true,"field":"{name}"}}"#,
+            fields()
+        )
+    };
+    let schema = format!(
+        r#"{{"type":"struct","fields":[{},{}]}}"#,
+        image("before"),
+        image("after")
+    );
+    let data = format!(
+        r#"{{"schema":{schema},"payload":{{"before":null,"after":{{"id":7,"name":"x"}}}}}}"#
+    );
+    let decoded = row(&mut decoder, &cloud(&data));
+    assert_eq!(cells(&decoded.rows, &NAMES, 0), ["7", "x", "u"]);
+    assert_eq!(decoded.meta.commit_micros, [5_000]);
+    assert_eq!(
+        reject(&mut decoder, &cloud("\"T2JqAQ==\"")).reason,
+        R::UnknownShape
+    );
+}

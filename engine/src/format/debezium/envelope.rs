@@ -137,7 +137,7 @@ impl JsonDecoder {
         };
         reader
             .read(&mut Cursor::new(image), &mut target)
-            .map_err(|fault| fault.in_field("before", &[]))?;
+            .map_err(|fault| fault.in_field("_before", &[]))?;
         for child in children.iter_mut().filter(|child| child.len() == rows) {
             child.append_null();
         }

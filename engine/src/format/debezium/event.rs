@@ -42,11 +42,12 @@ pub(super) enum Event<'a> {
     Control,
     /// Not taken: these columns are needed first.
     NewSchema(SchemaRef),
-    /// `{"schema":…,"payload":…}`, and the place of the payload.
+    /// `{"schema":…,"payload":…}`.
     Wrapped {
         schema: &'a [u8],
         payload: &'a [u8],
-        payload_at: usize,
+        /// Where the payload starts, if the schema stands before it: messages start with the same bytes up to there.
+        payload_at: Option<usize>,
     },
     /// A CloudEvent around the images.
     Cloud { data: &'a [u8], outer: Outer<'a> },
@@ -136,7 +137,9 @@ impl JsonDecoder {
                 payload_at,
             } => {
                 self.pending.rollback();
-                let prefix = bytes.get(..payload_at).filter(|_| depth == 0);
+                let prefix = payload_at
+                    .filter(|_| depth == 0)
+                    .and_then(|at| bytes.get(..at));
                 self.wrapped(message, schema, payload, prefix, outer)
             }
             Event::Cloud { data, outer } => {
@@ -167,8 +170,7 @@ impl JsonDecoder {
                 Compiled::NewSchema(needed) => return Ok(Event::NewSchema(needed)),
             },
         };
-        // Only a schema that stands before its payload is part of what messages start with.
-        if let Some(prefix) = prefix.filter(|prefix| prefix.len() > schema.len()) {
+        if let Some(prefix) = prefix {
             entry.prefix = prefix.to_vec();
         }
         let mut cursor = Cursor::new(payload);

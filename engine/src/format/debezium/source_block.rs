@@ -90,7 +90,7 @@ impl SourceReader {
                 .and_then(|children| children.get_mut(slot));
             match (wires.get_mut(slot), child, names.get(slot)) {
                 (Some(wire), Some(child), Some(name)) => read(wire, child, cursor, scratch)
-                    .map_err(|fault| blame(fault, name, start).in_field("source", &[])),
+                    .map_err(|fault| blame(fault, name, start).in_field("_source", &[])),
                 _ => cursor.value().map(|_| ()),
             }
         })?;

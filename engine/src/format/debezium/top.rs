@@ -95,7 +95,7 @@ impl JsonDecoder {
             };
             all(slots) && !slots.iter().all(own)
         };
-        if let (Some(Some((_, schema))), Some(Some((payload_at, payload))), 2) = (
+        if let (Some(Some((schema_at, schema))), Some(Some((payload_at, payload))), 2) = (
             found.raw.get(top::SCHEMA),
             found.raw.get(top::PAYLOAD),
             found.members,
@@ -103,7 +103,7 @@ impl JsonDecoder {
             return Recognised::Wrapped(Event::Wrapped {
                 schema,
                 payload,
-                payload_at: *payload_at,
+                payload_at: Some(*payload_at).filter(|payload_at| schema_at < payload_at),
             });
         }
         if let (true, Some(data)) = (all(&[top::SPECVERSION, top::CE_OP]), found.raw(top::DATA)) {
@@ -113,9 +113,17 @@ impl JsonDecoder {
             };
             return Recognised::Wrapped(Event::Cloud { data, outer });
         }
-        let op = outer.op.or(found.raw(top::OP));
         let images = found.has(top::BEFORE) || found.has(top::AFTER);
-        if op.is_some_and(|op| op.starts_with(b"\"")) && (images || sign(&[top::OP, top::SOURCE])) {
+        let envelope = if outer.op.is_some() {
+            images
+        } else {
+            let op = found.raw(top::OP);
+            op.is_some_and(|op| op.starts_with(b"\""))
+                && [top::AFTER, top::BEFORE, top::SOURCE]
+                    .iter()
+                    .any(|slot| sign(&[top::OP, *slot]))
+        };
+        if envelope {
             return Recognised::Envelope;
         }
         let control = sign(&[top::DDL, top::DATABASE])
