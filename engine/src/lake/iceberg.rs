@@ -10,10 +10,11 @@ use arrow::datatypes::Schema;
 use datafusion::catalog::TableProvider;
 use iceberg::arrow::arrow_schema_to_schema_auto_assign_ids;
 use iceberg::io::{FileIO, FileIOBuilder};
-use iceberg::spec::{PrimitiveType, TableMetadata, Transform, Type, UnboundPartitionSpec};
+use iceberg::spec::{PrimitiveType, TableMetadata, Type};
 use iceberg::table::Table;
 use iceberg::{
-    Catalog as _, CatalogBuilder as _, ErrorKind as IcebergKind, NamespaceIdent, Runtime, TableCreation, TableIdent,
+    Catalog as _, CatalogBuilder as _, ErrorKind as IcebergKind, NamespaceIdent, Runtime,
+    TableCreation, TableIdent,
 };
 use iceberg_catalog_sql::{SqlBindStyle, SqlCatalog, SqlCatalogBuilder};
 use iceberg_datafusion::IcebergStaticTableProvider;
@@ -21,10 +22,9 @@ use iceberg_storage_opendal::OpenDalStorageFactory;
 use sql::{Error, ErrorKind, Result};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 
+use super::partitions::partition_spec;
 use super::storage::storage_error;
-use crate::spec::model::{
-    CatalogKind, CatalogSpec, IcebergTableSpec, PartitionField, PartitionTransform,
-};
+use crate::spec::model::{CatalogKind, CatalogSpec, IcebergTableSpec, PartitionField};
 
 /// How long SQLite waits for another process's lock before a statement fails.
 const BUSY: Duration = Duration::from_secs(5);
@@ -60,7 +60,9 @@ pub async fn iceberg_provider(spec: &IcebergTableSpec) -> Result<Arc<dyn TablePr
         return Err(
             Error::config(format!("there is no Iceberg table `{}`", shown(spec)))
                 .at(catalog.place())
-                .remedy("Check namespace, table and the catalog's name, which is part of its keys."),
+                .remedy(
+                    "Check namespace, table and the catalog's name, which is part of its keys.",
+                ),
         );
     };
     check_types(table.metadata(), &shown(spec))?;
@@ -164,7 +166,8 @@ impl OpenCatalog {
         &self.place
     }
 
-    pub(crate) fn inner(&self) -> &Arc<SqlCatalog> {
+    /// The library's view of it, for registering it with a SQL session.
+    pub fn catalog(&self) -> &Arc<SqlCatalog> {
         &self.catalog
     }
 
@@ -256,8 +259,11 @@ impl OpenCatalog {
         match self.load(ident).await? {
             Some(table) => Ok(table),
             None => Err(created.err().unwrap_or_else(|| {
-                Error::new(ErrorKind::Unavailable, "the catalog did not keep the new Iceberg table")
-                    .at(ident.to_string())
+                Error::new(
+                    ErrorKind::Unavailable,
+                    "the catalog did not keep the new Iceberg table",
+                )
+                .at(ident.to_string())
             })),
         }
     }
@@ -291,11 +297,22 @@ impl OpenCatalog {
             let level = NamespaceIdent::from_vec(level)
                 .map_err(|error| iceberg_error("name a namespace", &self.place, error))?;
             let failed = |error| iceberg_error("create a namespace", &self.place, error);
-            if self.catalog.namespace_exists(&level).await.map_err(failed)? {
+            if self
+                .catalog
+                .namespace_exists(&level)
+                .await
+                .map_err(failed)?
+            {
                 continue;
             }
             let made = self.catalog.create_namespace(&level, HashMap::new()).await;
-            if made.is_err() && !self.catalog.namespace_exists(&level).await.map_err(failed)? {
+            if made.is_err()
+                && !self
+                    .catalog
+                    .namespace_exists(&level)
+                    .await
+                    .map_err(failed)?
+            {
                 made.map_err(failed)?;
             }
         }
@@ -325,7 +342,10 @@ fn prepare(file: &Path, warehouse: &str, absent: Absent) -> Result<()> {
             .at(warehouse.display().to_string())
             .expected("a folder, or a path where one can be made"));
     }
-    for folder in [file.parent(), Some(warehouse.as_path())].into_iter().flatten() {
+    for folder in [file.parent(), Some(warehouse.as_path())]
+        .into_iter()
+        .flatten()
+    {
         std::fs::create_dir_all(folder).map_err(|error| {
             storage_error("create a folder", &folder.display().to_string(), error)
         })?;
@@ -337,9 +357,11 @@ fn prepare(file: &Path, warehouse: &str, absent: Absent) -> Result<()> {
 pub(crate) fn local_path(location: &str) -> Result<PathBuf> {
     match location.strip_prefix("file://") {
         Some(path) => Ok(PathBuf::from(path)),
-        None if location.contains("://") => Err(Error::config("no storage for the warehouse is built in")
-            .at(location)
-            .expected("a local path or a file:// URL")),
+        None if location.contains("://") => {
+            Err(Error::config("no storage for the warehouse is built in")
+                .at(location)
+                .expected("a local path or a file:// URL"))
+        }
         None => Ok(PathBuf::from(location)),
     }
 }
@@ -365,15 +387,19 @@ async fn check_catalog(pool: &SqlitePool, place: &str, absent: Absent) -> Result
 /// The error of a statement on the catalog's database.
 pub(crate) fn catalog_error(doing: &str, place: &str, error: sqlx::Error) -> Error {
     let code = match &error {
-        sqlx::Error::Database(database) => database.code().and_then(|code| code.parse::<i32>().ok()),
+        sqlx::Error::Database(database) => {
+            database.code().and_then(|code| code.parse::<i32>().ok())
+        }
         _ => None,
     };
     // SQLite's primary result code is the low byte of the extended one.
     match code.map(|code| code & 0xff) {
-        Some(26 | 11) => Error::config(format!("cannot {doing}: the file is no intact SQLite database"))
-            .at(place)
-            .remedy("Restore it from a backup, or name another file.")
-            .source(error),
+        Some(26 | 11) => Error::config(format!(
+            "cannot {doing}: the file is no intact SQLite database"
+        ))
+        .at(place)
+        .remedy("Restore it from a backup, or name another file.")
+        .source(error),
         Some(5 | 6) => Error::new(
             ErrorKind::Unavailable,
             format!("cannot {doing}: another process holds its lock"),
@@ -385,7 +411,9 @@ pub(crate) fn catalog_error(doing: &str, place: &str, error: sqlx::Error) -> Err
             format!("cannot {doing}: the file cannot be opened or written"),
         )
         .at(place)
-        .remedy("Give the user that runs the engine the right to write there, or name another file.")
+        .remedy(
+            "Give the user that runs the engine the right to write there, or name another file.",
+        )
         .source(error),
         _ => storage_error(doing, place, error),
     }
@@ -412,95 +440,5 @@ pub(crate) fn check_types(metadata: &TableMetadata, place: &str) -> Result<()> {
         .at(place)
         .remedy("Use a table whose timestamps are of microseconds.")),
         None => Ok(()),
-    }
-}
-
-fn transform(transform: PartitionTransform) -> Transform {
-    match transform {
-        PartitionTransform::Identity => Transform::Identity,
-        PartitionTransform::Year => Transform::Year,
-        PartitionTransform::Month => Transform::Month,
-        PartitionTransform::Day => Transform::Day,
-        PartitionTransform::Hour => Transform::Hour,
-        PartitionTransform::Bucket(buckets) => Transform::Bucket(buckets),
-        PartitionTransform::Truncate(width) => Transform::Truncate(width),
-    }
-}
-
-fn partition_name(column: &str, transform: &Transform) -> String {
-    match transform {
-        Transform::Identity => column.to_owned(),
-        Transform::Bucket(_) => format!("{column}_bucket"),
-        Transform::Truncate(_) => format!("{column}_trunc"),
-        other => format!("{column}_{other}"),
-    }
-}
-
-/// The partition spec of `partition_by` over `schema`.
-///
-/// # Errors
-/// [`ErrorKind::Config`] for a column that is not there and for a transform that its type does not have.
-pub(crate) fn partition_spec(
-    schema: &iceberg::spec::Schema,
-    partition_by: &[PartitionField],
-) -> Result<UnboundPartitionSpec> {
-    let mut builder = UnboundPartitionSpec::builder();
-    for field in partition_by {
-        let Some(source) = schema.field_by_name(&field.column) else {
-            return Err(super::shape::no_partition_column(field));
-        };
-        let transform = transform(field.transform);
-        transform.result_type(&source.field_type).map_err(|error| {
-            Error::config(format!(
-                "column `{}` of type {} cannot be partitioned by {transform}",
-                field.column, source.field_type
-            ))
-            .at(&field.at)
-            .source(error)
-        })?;
-        let name = partition_name(&field.column, &transform);
-        builder = builder
-            .add_partition_field(source.id, name, transform)
-            .map_err(|error| {
-                Error::config(format!("cannot partition by column `{}`", field.column))
-                    .at(&field.at)
-                    .source(error)
-            })?;
-    }
-    Ok(builder.build())
-}
-
-/// Refuses a table that is partitioned otherwise than `partition_by` says. Saying nothing takes the table as it is.
-pub(crate) fn check_partitions(
-    metadata: &TableMetadata,
-    partition_by: &[PartitionField],
-    place: &str,
-) -> Result<()> {
-    if partition_by.is_empty() {
-        return Ok(());
-    }
-    let schema = metadata.current_schema();
-    let there: Vec<String> = metadata
-        .default_partition_spec()
-        .fields()
-        .iter()
-        .map(|field| {
-            let column = schema.name_by_field_id(field.source_id).unwrap_or("?");
-            shown_partition(column, &field.transform)
-        })
-        .collect();
-    let wanted: Vec<String> = partition_by
-        .iter()
-        .map(|field| shown_partition(&field.column, &transform(field.transform)))
-        .collect();
-    super::shape::same_partitions(&there, &wanted, place)
-}
-
-fn shown_partition(column: &str, transform: &Transform) -> String {
-    match transform {
-        Transform::Identity => column.to_owned(),
-        Transform::Bucket(buckets) => format!("bucket({buckets}, {column})"),
-        Transform::Truncate(width) => format!("truncate({width}, {column})"),
-        other => format!("{other}({column})"),
     }
 }

@@ -9,9 +9,8 @@ use arrow::array::{
 use arrow::compute::kernels::nullif::nullif;
 use arrow::compute::{CastOptions, cast_with_options, is_null};
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Date32Type, Date64Type, FieldRef, Fields,
-    Time64MicrosecondType, Time64NanosecondType, TimeUnit, TimestampMicrosecondType,
-    TimestampNanosecondType,
+    ArrowPrimitiveType, DataType, Date32Type, Date64Type, FieldRef, Fields, Time64MicrosecondType,
+    Time64NanosecondType, TimeUnit, TimestampMicrosecondType, TimestampNanosecondType,
 };
 use arrow::error::ArrowError;
 
@@ -62,10 +61,9 @@ pub(super) fn cast_values(values: &ArrayRef, to: &DataType) -> Result<ArrayRef, 
             cast_map(values.as_map(), entries, *sorted)
         }
         (_, DataType::List(element)) if item(from).is_some() => cast_list(values, element),
-        (
-            DataType::Timestamp(unit, _),
-            DataType::Timestamp(TimeUnit::Microsecond, zone),
-        ) => cast_timestamp(values, *unit, zone.as_ref()),
+        (DataType::Timestamp(unit, _), DataType::Timestamp(TimeUnit::Microsecond, zone)) => {
+            cast_timestamp(values, *unit, zone.as_ref())
+        }
         (DataType::Time64(TimeUnit::Nanosecond), DataType::Time64(TimeUnit::Microsecond)) => {
             let micros = divide::<Time64NanosecondType, Time64MicrosecondType>(values, 1_000)?;
             Ok(Arc::new(micros))
@@ -121,9 +119,7 @@ fn cast_timestamp(
         TimeUnit::Nanosecond => {
             divide::<TimestampNanosecondType, TimestampMicrosecondType>(values, 1_000)?
         }
-        TimeUnit::Microsecond => values
-            .as_primitive::<TimestampMicrosecondType>()
-            .clone(),
+        TimeUnit::Microsecond => values.as_primitive::<TimestampMicrosecondType>().clone(),
         TimeUnit::Second | TimeUnit::Millisecond => {
             let naive = naive(values, unit)?;
             strict(&naive, &DataType::Timestamp(TimeUnit::Microsecond, None))?

@@ -73,7 +73,10 @@ pub fn lose_answer(name: &str) -> Result<()> {
 }
 
 /// SIGKILL to this process: no destructor, no flush, as a crash is.
-#[expect(unsafe_code, reason = "kill(2) of our own process id has no preconditions")]
+#[expect(
+    unsafe_code,
+    reason = "kill(2) of our own process id has no preconditions"
+)]
 fn kill() {
     // SAFETY: getpid and kill take and return plain numbers.
     unsafe {

@@ -85,7 +85,11 @@ impl Sink for MemorySink {
 
     async fn progress(&mut self) -> Result<Position> {
         let state = self.table.0.lock();
-        Ok(state.positions.get(&self.pipeline).cloned().unwrap_or_default())
+        Ok(state
+            .positions
+            .get(&self.pipeline)
+            .cloned()
+            .unwrap_or_default())
     }
 
     async fn write(&mut self, rows: &[RecordBatch], span: &Span) -> Result<Receipt> {
@@ -97,7 +101,11 @@ impl Sink for MemorySink {
         if !check_batch(rows, span, &self.schema)? {
             return Ok(receipt);
         }
-        let mut stored = state.positions.get(&self.pipeline).cloned().unwrap_or_default();
+        let mut stored = state
+            .positions
+            .get(&self.pipeline)
+            .cloned()
+            .unwrap_or_default();
         if standing(&stored, span, "memory")? == Standing::Landed {
             receipt.already_landed = true;
             return Ok(receipt);
@@ -109,7 +117,9 @@ impl Sink for MemorySink {
         }
         stored.try_advance(span)?;
         state.positions.insert(self.pipeline.clone(), stored);
-        state.rows.extend(rows.iter().filter(|b| b.num_rows() > 0).cloned());
+        state
+            .rows
+            .extend(rows.iter().filter(|b| b.num_rows() > 0).cloned());
         state.version += 1;
         if fault == Some(Fault::LostAnswer) {
             return Err(failed());
@@ -126,7 +136,11 @@ impl Sink for MemorySink {
         let evolved = Schema::new(fields.collect::<Vec<_>>());
         // Old rows fill up with nulls, as readers of a lake table see them.
         let caster = Caster::try_new(&state.schema, &evolved)?;
-        state.rows = state.rows.iter().map(|batch| caster.cast(batch)).collect::<Result<_>>()?;
+        state.rows = state
+            .rows
+            .iter()
+            .map(|batch| caster.cast(batch))
+            .collect::<Result<_>>()?;
         state.schema = Arc::new(evolved);
         self.schema = Arc::clone(&state.schema);
         Ok(())

@@ -26,8 +26,8 @@ use async_trait::async_trait;
 use sql::Result;
 use sql::change::{Position, Span};
 
-pub use crate::lake::shape::Missing;
 use crate::lake::schema::{TableFormat, target_schema};
+pub use crate::lake::shape::Missing;
 use crate::spec::model::{SinkSpec, SinkTarget};
 
 /// What a commit did.
@@ -107,13 +107,8 @@ pub async fn open_with(
         }
         SinkTarget::Iceberg(table) => {
             let target = target_schema(output, TableFormat::Iceberg)?;
-            let sink = iceberg::IcebergSink::open(
-                table,
-                pipeline,
-                &target,
-                &spec.partition_by,
-                missing,
-            );
+            let sink =
+                iceberg::IcebergSink::open(table, pipeline, &target, &spec.partition_by, missing);
             Box::new(sink.await?)
         }
     })

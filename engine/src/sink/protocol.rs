@@ -6,7 +6,7 @@ use sql::change::{Position, Span};
 use sql::{Error, Result};
 
 /// Attempts at one commit against other writers of the same table.
-pub(super) const MAX_ATTEMPTS: u32 = 20;
+pub(super) const MAX_ATTEMPTS: u64 = 20;
 
 /// Where a table stands for a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,10 @@ pub(super) fn standing(stored: &Position, span: &Span, place: &str) -> Result<St
 /// # Errors
 /// [`sql::ErrorKind::Internal`] for rows without a span, or of another schema than the sink's.
 pub(super) fn check_batch(rows: &[RecordBatch], span: &Span, schema: &SchemaRef) -> Result<bool> {
-    if let Some(batch) = rows.iter().find(|batch| batch.schema_ref().fields() != schema.fields()) {
+    if let Some(batch) = rows
+        .iter()
+        .find(|batch| batch.schema_ref().fields() != schema.fields())
+    {
         return Err(Error::internal(format!(
             "a batch for the sink has the columns {:?}, the sink's are {:?}",
             shown(batch.schema_ref()),

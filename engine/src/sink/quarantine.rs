@@ -186,7 +186,12 @@ fn rows(pipeline: &str, rejects: &[&Reject], at_micros: i64) -> Result<RecordBat
         .collect();
     let timestamps: TimestampMicrosecondArray = rejects
         .iter()
-        .map(|reject| reject.record.timestamp_ms.and_then(|ms| ms.checked_mul(1_000)))
+        .map(|reject| {
+            reject
+                .record
+                .timestamp_ms
+                .and_then(|ms| ms.checked_mul(1_000))
+        })
         .collect();
     let ingested = TimestampMicrosecondArray::from(vec![at_micros; rejects.len()]);
     let columns: Vec<ArrayRef> = vec![

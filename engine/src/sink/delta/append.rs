@@ -57,23 +57,27 @@ impl DeltaSink {
         // Tells our own commit from another engine's of the same span.
         let mark = Uuid::new_v4().to_string();
         let added = rows.iter().map(|batch| batch.num_rows() as u64).sum();
-        let mut conflicts = 0;
         let mut unclear = None;
-        for _ in 0..MAX_ATTEMPTS {
+        for conflicts in 0..MAX_ATTEMPTS {
             match self.attempt(files, span, &mark).await? {
                 Attempt::Done => {
                     self.version += 1;
                     self.stored.try_advance(span)?;
-                    return Ok(Receipt { conflicts, ..self.receipt(files, added) });
+                    return Ok(Receipt {
+                        conflicts,
+                        ..self.receipt(files, added)
+                    });
                 }
                 Attempt::Taken => {}
                 Attempt::Unclear(error) => unclear = Some(error),
             }
-            conflicts += 1;
             let ours = self.refresh(Some(&mark)).await?;
             match standing(&self.stored, span, &self.path) {
                 Ok(Standing::Landed) if ours => {
-                    return Ok(Receipt { conflicts, ..self.receipt(files, added) });
+                    return Ok(Receipt {
+                        conflicts,
+                        ..self.receipt(files, added)
+                    });
                 }
                 Ok(Standing::Ready) => {}
                 other => {
@@ -82,7 +86,10 @@ impl DeltaSink {
                         self.delete_files(files).await;
                     }
                     other?;
-                    return Ok(Receipt { conflicts, ..self.landed_before() });
+                    return Ok(Receipt {
+                        conflicts: conflicts + 1,
+                        ..self.landed_before()
+                    });
                 }
             }
         }

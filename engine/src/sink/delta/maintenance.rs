@@ -63,7 +63,10 @@ impl DeltaSink {
 
     async fn make_checkpoint(&mut self) -> DeltaResult<()> {
         self.table.update_incremental(Some(self.version)).await?;
-        let version = self.table.version().ok_or(DeltaTableError::NotInitialized)?;
+        let version = self
+            .table
+            .version()
+            .ok_or(DeltaTableError::NotInitialized)?;
         create_checkpoint(&self.table, None).await?;
         self.upkeep.checkpoint = Some(version);
         Ok(())

@@ -85,8 +85,10 @@ pub fn partition_columns(partition_by: &[PartitionField], target: &Schema) -> Re
         })
         .collect::<Result<Vec<_>>>()?;
     if !columns.is_empty() && columns.len() == target.fields().len() {
-        return Err(Error::config("every column of the table is a partition column")
-            .remedy("Leave at least one column out of `partition_by`."));
+        return Err(
+            Error::config("every column of the table is a partition column")
+                .remedy("Leave at least one column out of `partition_by`."),
+        );
     }
     Ok(columns)
 }
@@ -220,10 +222,8 @@ impl Sink for DeltaSink {
     }
 
     async fn evolve(&mut self, schema: &SchemaRef) -> Result<()> {
-        let target = crate::lake::schema::target_schema(
-            schema,
-            crate::lake::schema::TableFormat::Delta,
-        )?;
+        let target =
+            crate::lake::schema::target_schema(schema, crate::lake::schema::TableFormat::Delta)?;
         self.refresh(None).await?;
         self.add_columns(&target).await
     }

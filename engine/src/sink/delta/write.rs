@@ -68,8 +68,7 @@ impl DeltaSink {
         if self.partition_by.is_empty() {
             return Ok(vec![batch.clone()]);
         }
-        let failed =
-            |error| Error::internal("cannot split rows by their partition").source(error);
+        let failed = |error| Error::internal("cannot split rows by their partition").source(error);
         let columns: Vec<ArrayRef> = self
             .partition_by
             .iter()

@@ -47,12 +47,14 @@ impl IcebergSink {
 
     async fn commit(&mut self, files: &[DataFile], span: &Span) -> Result<Receipt> {
         let mark = Uuid::new_v4().to_string();
-        let mut conflicts = 0;
         let mut unclear = 0;
-        for _ in 0..MAX_ATTEMPTS {
+        for conflicts in 0..MAX_ATTEMPTS {
             let transaction = self.transaction(files, span, &mark)?;
             let Err(failed) = self.swap(transaction).await else {
-                return Ok(Receipt { conflicts, ..self.receipt(files) });
+                return Ok(Receipt {
+                    conflicts,
+                    ..self.receipt(files)
+                });
             };
             if failed.unclear {
                 unclear += 1;
@@ -67,13 +69,13 @@ impl IcebergSink {
                     failed.error,
                 ));
             }
-            conflicts += 1;
             self.refresh().await?;
             match self.standing(span) {
-                Ok(Standing::Landed)
-                    if has_commit(&self.table.metadata_ref(), COMMIT, &mark) =>
-                {
-                    return Ok(Receipt { conflicts, ..self.receipt(files) });
+                Ok(Standing::Landed) if has_commit(&self.table.metadata_ref(), COMMIT, &mark) => {
+                    return Ok(Receipt {
+                        conflicts,
+                        ..self.receipt(files)
+                    });
                 }
                 Ok(Standing::Ready) if unclear < MAX_UNCLEAR => {}
                 Ok(Standing::Ready) => {
@@ -89,7 +91,10 @@ impl IcebergSink {
                         self.delete_files(files).await;
                     }
                     other?;
-                    return Ok(Receipt { conflicts, ..self.landed_before() });
+                    return Ok(Receipt {
+                        conflicts: conflicts + 1,
+                        ..self.landed_before()
+                    });
                 }
             }
         }

@@ -117,10 +117,14 @@ impl Catalog for Guard<'_> {
             .write_to(self.catalog.file_io(), &MetadataLocation::from_str(&to)?)
             .await?;
         self.unclear.store(true, Ordering::Relaxed);
-        let swapped = self.catalog.swap(&ident, &from, &to).await.map_err(|error| {
-            IcebergError::new(IcebergKind::Unexpected, "the catalog did not answer")
-                .with_source(error)
-        })?;
+        let swapped = self
+            .catalog
+            .swap(&ident, &from, &to)
+            .await
+            .map_err(|error| {
+                IcebergError::new(IcebergKind::Unexpected, "the catalog did not answer")
+                    .with_source(error)
+            })?;
         self.unclear.store(false, Ordering::Relaxed);
         if swapped {
             return Ok(staged);

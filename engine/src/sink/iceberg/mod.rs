@@ -25,9 +25,8 @@ use sql::{Error, ErrorKind, Result};
 
 use super::protocol::MAX_ATTEMPTS;
 use super::{Receipt, Sink};
-use crate::lake::iceberg::{
-    Absent, OpenCatalog, check_partitions, check_types, iceberg_error, identifier, shown,
-};
+use crate::lake::iceberg::{Absent, OpenCatalog, check_types, iceberg_error, identifier, shown};
+use crate::lake::partitions::check_partitions;
 use crate::lake::schema::{TableFormat, target_schema, without_metadata};
 use crate::lake::shape::{Missing, added_columns, check_shape};
 use crate::spec::model::{IcebergTableSpec, PartitionField};
@@ -89,7 +88,9 @@ impl IcebergSink {
             return Err(Error::config("the Iceberg table has format version 1")
                 .at(&self.place)
                 .expected("format version 2 or 3")
-                .remedy("Raise the table property `format-version` to 2, or write to another table."));
+                .remedy(
+                    "Raise the table property `format-version` to 2, or write to another table.",
+                ));
         }
         let file_schema = schema_to_arrow_schema(metadata.current_schema()).map_err(|error| {
             Error::config("the Iceberg table has columns that the engine does not know")
@@ -107,7 +108,9 @@ impl IcebergSink {
         let Some(location) = self.catalog.location(&self.ident).await? else {
             return Err(Error::config("the table is no longer in its catalog")
                 .at(&self.place)
-                .remedy("Restore it, or start the pipeline again to make a new one from the beginning."));
+                .remedy(
+                    "Restore it, or start the pipeline again to make a new one from the beginning.",
+                ));
         };
         if self.table.metadata_location() == Some(location.as_str()) {
             return Ok(());
@@ -139,9 +142,13 @@ impl IcebergSink {
             let done = self.swap(transaction).await;
             // Whatever the answer was: the table says whether the columns are there.
             self.refresh().await?;
+            self.adopt(self.table.clone())?;
             lost = done.err();
         }
-        let conflict = Error::new(ErrorKind::Conflict, "cannot add columns to the Iceberg table");
+        let conflict = Error::new(
+            ErrorKind::Conflict,
+            "cannot add columns to the Iceberg table",
+        );
         Err(match lost {
             Some(error) => conflict.at(&self.place).source(error),
             None => conflict.at(&self.place),
@@ -157,7 +164,10 @@ impl Sink for IcebergSink {
 
     async fn progress(&mut self) -> Result<Position> {
         self.refresh().await?;
-        Ok(progress::positions(&self.table.metadata_ref(), &self.pipeline))
+        Ok(progress::positions(
+            &self.table.metadata_ref(),
+            &self.pipeline,
+        ))
     }
 
     async fn write(&mut self, rows: &[RecordBatch], span: &Span) -> Result<Receipt> {

@@ -16,12 +16,20 @@ fn prefix(pipeline: &str) -> String {
 
 /// The summary's and the property's key of a position.
 pub(super) fn key(pipeline: &str, partition: &Partition) -> String {
-    format!("{}{}.{}", prefix(pipeline), partition.topic, partition.number)
+    format!(
+        "{}{}.{}",
+        prefix(pipeline),
+        partition.topic,
+        partition.number
+    )
 }
 
 fn parse(prefix: &str, key: &str, value: &str) -> Option<(Partition, i64)> {
     let (topic, number) = key.strip_prefix(prefix)?.rsplit_once('.')?;
-    Some((Partition::new(topic, number.parse().ok()?), value.parse().ok()?))
+    Some((
+        Partition::new(topic, number.parse().ok()?),
+        value.parse().ok()?,
+    ))
 }
 
 fn take(prefix: &str, from: &HashMap<String, String>) -> BTreeMap<Partition, i64> {

@@ -39,7 +39,12 @@ impl IcebergSink {
             return Ok(Vec::new());
         }
         let builder = self.file_writer()?;
-        let written = if self.table.metadata().default_partition_spec().is_unpartitioned() {
+        let written = if self
+            .table
+            .metadata()
+            .default_partition_spec()
+            .is_unpartitioned()
+        {
             self.write_flat(builder, batches).await
         } else {
             self.write_partitioned(builder, batches).await
@@ -57,8 +62,11 @@ impl IcebergSink {
         let schema = Arc::clone(metadata.current_schema());
         let locations = DefaultLocationGenerator::new(metadata)
             .map_err(|error| iceberg_error("name a data file", &self.place, error))?;
-        let names =
-            DefaultFileNameGenerator::new(Uuid::new_v4().to_string(), None, DataFileFormat::Parquet);
+        let names = DefaultFileNameGenerator::new(
+            Uuid::new_v4().to_string(),
+            None,
+            DataFileFormat::Parquet,
+        );
         let rolling = RollingFileWriterBuilder::new_with_default_file_size(
             ParquetWriterBuilder::new(properties, schema),
             self.table.file_io().clone(),
