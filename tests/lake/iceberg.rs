@@ -42,7 +42,11 @@ async fn positions_are_in_the_snapshot_and_in_the_properties() {
     assert_eq!(metadata["properties"][KEY], "3");
     let snapshots = metadata["snapshots"].as_array().unwrap();
     assert_eq!(snapshots.len(), 3);
-    let summaries: Vec<_> = snapshots.iter().map(|s| &s["summary"][KEY]).collect();
+    let mut summaries: Vec<_> = snapshots
+        .iter()
+        .map(|snapshot| snapshot["summary"][KEY].as_str().unwrap())
+        .collect();
+    summaries.sort_unstable();
     assert_eq!(summaries, ["1", "2", "3"]);
 }
 

@@ -184,10 +184,10 @@ fn foreign_delta(folder: &Path, protocol: &str, configuration: &str) {
     let log = folder.join("table/_delta_log");
     std::fs::create_dir_all(&log).unwrap();
     let schema = r#"{\"type\":\"struct\",\"fields\":[{\"name\":\"id\",\"type\":\"long\",\"nullable\":true,\"metadata\":{}},{\"name\":\"tier\",\"type\":\"string\",\"nullable\":true,\"metadata\":{}}]}"#;
-    let mapped = r#"\"metadata\":{\"delta.columnMapping.id\":N,\"delta.columnMapping.physicalName\":\"cN\"}"#;
+    let mapped = r#"\"metadata\":{\"delta.columnMapping.id\":@,\"delta.columnMapping.physicalName\":\"c@\"}"#;
     let schema = if configuration.contains("columnMapping") {
-        let first = mapped.replace('N', "1");
-        let second = mapped.replace('N', "2");
+        let first = mapped.replace('@', "1");
+        let second = mapped.replace('@', "2");
         let plain = r#"\"metadata\":{}"#;
         schema
             .replacen(plain, &first, 1)
