@@ -21,7 +21,7 @@ pub struct BatchLimit {
     pub max_records: usize,
     /// Bytes of keys, values and headers read.
     pub max_bytes: usize,
-    /// Time since the batch's first record.
+    /// Time since the batch's first record, for a feed that has caught up. One that is behind fills the batch up.
     pub max_wait: Duration,
 }
 

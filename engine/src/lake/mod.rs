@@ -9,6 +9,7 @@ pub mod cast;
 mod compatible;
 pub mod delta;
 pub mod iceberg;
+pub(crate) mod partitions;
 pub mod schema;
 pub mod shape;
 pub mod storage;

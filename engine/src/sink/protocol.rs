@@ -6,7 +6,7 @@ use sql::change::{Position, Span};
 use sql::{Error, Result};
 
 /// Attempts at one commit against other writers of the same table.
-pub(super) const MAX_ATTEMPTS: u32 = 20;
+pub(super) const MAX_ATTEMPTS: u64 = 20;
 
 /// Where a table stands for a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -152,10 +152,8 @@ impl Reader {
         }
         state.pulse.busy();
         while !fill.is_full(limit) && !state.is_done() {
-            let left = fill
-                .started
-                .map(|s| limit.max_wait.saturating_sub(s.elapsed()));
-            let timeout = left.map_or(SLICE, |left| left.min(SLICE));
+            let before = fill.records;
+            let timeout = fill.left(limit).map_or(SLICE, |left| left.min(SLICE));
             log.poll(timeout, &mut |event| {
                 let flow = state.take(event, decoder.as_mut(), fill)?;
                 let stop = fill.is_full(limit) || state.is_done();
@@ -165,9 +163,14 @@ impl Reader {
                 log.commit(&committed);
             }
             if fill.records == 0 {
-                state
-                    .pulse
-                    .idle(state.positions.lag(&|partition| log.end(partition)));
+                state.pulse.idle(state.lag(log.as_ref()));
+            }
+            // Behind, a batch fills up to its limits: fewer, larger commits catch up sooner. Caught up, or with a
+            // log that has nothing to give for now, it waits no longer than it may.
+            let waited = fill.left(limit) == Some(Duration::ZERO);
+            let behind = state.lag(log.as_ref()).is_some_and(|lag| lag > 0);
+            if waited && !(behind && fill.records > before) {
+                break;
             }
         }
         Ok(())
@@ -214,12 +217,7 @@ impl Reader {
     }
 
     pub(super) fn lag(&self) -> Option<u64> {
-        if !self.state.seeked {
-            return None;
-        }
-        self.state
-            .positions
-            .lag(&|partition| self.log.end(partition))
+        self.state.lag(self.log.as_ref())
     }
 }
 
@@ -228,9 +226,12 @@ impl Fill {
         self.new_schema.is_some()
             || self.records >= limit.max_records.max(1)
             || self.bytes >= limit.max_bytes.max(1)
-            || self
-                .started
-                .is_some_and(|started| started.elapsed() >= limit.max_wait)
+    }
+
+    /// How long the batch's first record may still wait; `None` before there is one.
+    fn left(&self, limit: &BatchLimit) -> Option<Duration> {
+        self.started
+            .map(|started| limit.max_wait.saturating_sub(started.elapsed()))
     }
 
     /// What all records took, if those that were not measured took as long as those that were.
@@ -247,6 +248,14 @@ impl State {
     /// Whether nothing more is to be read.
     fn is_done(&self) -> bool {
         self.options.stop.is_cancelled() || self.positions.is_done()
+    }
+
+    /// Records up to the ends as last seen; `None` before the positions are known.
+    fn lag(&self, log: &dyn RecordLog) -> Option<u64> {
+        if !self.seeked {
+            return None;
+        }
+        self.positions.lag(&|partition| log.end(partition))
     }
 
     fn take(

@@ -57,9 +57,8 @@ impl DeltaSink {
         // Tells our own commit from another engine's of the same span.
         let mark = Uuid::new_v4().to_string();
         let added = rows.iter().map(|batch| batch.num_rows() as u64).sum();
-        let mut conflicts = 0;
         let mut unclear = None;
-        for _ in 0..MAX_ATTEMPTS {
+        for conflicts in 0..MAX_ATTEMPTS {
             match self.attempt(files, span, &mark).await? {
                 Attempt::Done => {
                     self.version += 1;
@@ -72,7 +71,6 @@ impl DeltaSink {
                 Attempt::Taken => {}
                 Attempt::Unclear(error) => unclear = Some(error),
             }
-            conflicts += 1;
             let ours = self.refresh(Some(&mark)).await?;
             match standing(&self.stored, span, &self.path) {
                 Ok(Standing::Landed) if ours => {
@@ -89,7 +87,7 @@ impl DeltaSink {
                     }
                     other?;
                     return Ok(Receipt {
-                        conflicts,
+                        conflicts: conflicts + 1,
                         ..self.landed_before()
                     });
                 }

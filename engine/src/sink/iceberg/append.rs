@@ -47,9 +47,8 @@ impl IcebergSink {
 
     async fn commit(&mut self, files: &[DataFile], span: &Span) -> Result<Receipt> {
         let mark = Uuid::new_v4().to_string();
-        let mut conflicts = 0;
         let mut unclear = 0;
-        for _ in 0..MAX_ATTEMPTS {
+        for conflicts in 0..MAX_ATTEMPTS {
             let transaction = self.transaction(files, span, &mark)?;
             let Err(failed) = self.swap(transaction).await else {
                 return Ok(Receipt {
@@ -70,7 +69,6 @@ impl IcebergSink {
                     failed.error,
                 ));
             }
-            conflicts += 1;
             self.refresh().await?;
             match self.standing(span) {
                 Ok(Standing::Landed) if has_commit(&self.table.metadata_ref(), COMMIT, &mark) => {
@@ -94,7 +92,7 @@ impl IcebergSink {
                     }
                     other?;
                     return Ok(Receipt {
-                        conflicts,
+                        conflicts: conflicts + 1,
                         ..self.landed_before()
                     });
                 }

@@ -25,9 +25,8 @@ use sql::{Error, ErrorKind, Result};
 
 use super::protocol::MAX_ATTEMPTS;
 use super::{Receipt, Sink};
-use crate::lake::iceberg::{
-    Absent, OpenCatalog, check_partitions, check_types, iceberg_error, identifier, shown,
-};
+use crate::lake::iceberg::{Absent, OpenCatalog, check_types, iceberg_error, identifier, shown};
+use crate::lake::partitions::check_partitions;
 use crate::lake::schema::{TableFormat, target_schema, without_metadata};
 use crate::lake::shape::{Missing, added_columns, check_shape};
 use crate::spec::model::{IcebergTableSpec, PartitionField};
@@ -143,6 +142,7 @@ impl IcebergSink {
             let done = self.swap(transaction).await;
             // Whatever the answer was: the table says whether the columns are there.
             self.refresh().await?;
+            self.adopt(self.table.clone())?;
             lost = done.err();
         }
         let conflict = Error::new(
