@@ -260,7 +260,8 @@ pub fn describe_sink(sink: &SinkSpec) -> String {
     }
 }
 
-fn interval(spec: &PipelineSpec, bounded: bool, commit_time: Duration) -> Duration {
+/// How long a batch may wait for more records after its first one; `commit_time` is that of the commit before.
+pub fn interval(spec: &PipelineSpec, bounded: bool, commit_time: Duration) -> Duration {
     match spec.pipeline.trigger {
         // Everything is there already: only rows and bytes end a batch.
         _ if bounded => Duration::MAX,
