@@ -207,7 +207,7 @@ impl Bench {
         rows.unwrap_or_default().iter().flat_map(ids).collect()
     }
 
-    /// The value of a metric's line, e.g. `engine_retries_total{pipeline="items",reason="unavailable"}`.
+    /// The value of a metric's line, e.g. `engine_retry_attempts_total{pipeline="items",reason="unavailable"}`.
     pub fn metric(&self, series: &str) -> Option<f64> {
         metric(&self.metrics.text().unwrap(), series)
     }
@@ -248,4 +248,9 @@ pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
 
 pub fn position(next: i64) -> Position {
     Position::from_iter([(Partition::new(TOPIC, 0), next)])
+}
+
+/// The position of partition 0 of another topic.
+pub fn position_of(topic: &str, next: i64) -> Position {
+    Position::from_iter([(Partition::new(topic, 0), next)])
 }

@@ -5,6 +5,7 @@ mod doubles;
 mod evolution;
 mod faults;
 mod harness;
+mod job;
 mod overlap;
 mod policies;
 mod process;
