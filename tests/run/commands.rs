@@ -114,7 +114,14 @@ fn the_file_as_it_takes_effect_is_a_file_that_means_the_same() {
         let shown = show(file);
         fs::write(shipped.path().join("shown.yaml"), &shown).unwrap();
         shipped.engine(&["validate", "shown.yaml"]).expect_code(0);
-        assert_eq!(show("shown.yaml"), shown, "{file}");
+        // What was a default is said now; nothing else may differ.
+        let values = |text: &str| -> Vec<String> {
+            let lines = text.lines().map(|line| line.split("  # default").next());
+            lines
+                .map(|line| line.unwrap_or_default().to_owned())
+                .collect()
+        };
+        assert_eq!(values(&show("shown.yaml")), values(&shown), "{file}");
     }
 }
 

@@ -152,7 +152,7 @@ fn the_rate_is_that_of_the_last_thousand_messages() {
     // The oldest batch leaves when a thousand messages came after it.
     assert_eq!(rate.exceeded_by(999, 20), Some((20, 1_999)));
     assert_eq!(rate.exceeded_by(1, 0), Some((20, 1_000)));
-    assert_eq!(rate.exceeded_by(999, 0), Some((20, 1_999)));
+    assert_eq!(rate.exceeded_by(998, 0), Some((20, 1_998)));
     assert_eq!(rate.exceeded_by(1, 0), None);
     // A batch larger than the window is the window.
     assert_eq!(rate.exceeded_by(5_000, 50), None);

@@ -223,7 +223,7 @@ fn metrics_and_health_say_what_was_written() {
             r#"engine_rejects_records_total{pipeline="items",reason="malformed",source="items"}"#,
             1.0,
         ),
-        (r#"engine_pipeline_up{pipeline="items"}"#, 1.0),
+        (r#"engine_pipeline_up_ratio{pipeline="items"}"#, 1.0),
         (
             r#"engine_lag_records{pipeline="items",source="items"}"#,
             0.0,
@@ -275,6 +275,8 @@ fn a_busy_default_port_is_replaced_and_a_busy_chosen_one_is_refused() {
     running.terminate();
     running.finish(LIMIT).expect_code(0);
 
+    let folder = Folder::new();
+    folder.pipeline("items", 1, "");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let set = format!("observability.metrics={address}");

@@ -20,7 +20,7 @@ pub async fn validate(args: ValidateArgs) -> Result<()> {
     super::plain_logs()?;
     for spec in load(&args.files)? {
         if args.show_defaults {
-            println!("{}", show_defaults(&spec));
+            print!("{}", show_defaults(&spec));
             continue;
         }
         match check(&spec, args.connect).await? {
