@@ -199,6 +199,13 @@ fn flattened_rows_in_every_delete_mode() {
             Message::value(r#"{"id":1,"name":"x"}"#).header("__op", "\"c\""),
             ["1", "x", "c"],
         ),
+        (
+            Message::value(r#"{"id":1,"name":"x"}"#).header(
+                "__op",
+                r#"{"schema":{"type":"string","optional":false},"payload":"r"}"#,
+            ),
+            ["1", "x", "r"],
+        ),
     ] {
         let rows = row(&mut decoder, &message).rows;
         assert_eq!(cells(&rows, &NAMES, 0), expected, "{message:?}");
@@ -348,4 +355,51 @@ fn cloud_events_with_schemas_and_with_avro() {
         reject(&mut decoder, &cloud("\"T2JqAQ==\"")).reason,
         R::UnknownShape
     );
+}
+
+#[test]
+fn keys_that_nobody_knows_do_not_get_in_the_way() {
+    let mut decoder = id_and_name();
+    for round in 0..3 {
+        let unknown: Vec<String> = (0..700)
+            .map(|i| format!("\"k{round}_{i}\":[{i}]"))
+            .collect();
+        let after = format!(r#"{{{},"name":"x","id":{round}}}"#, unknown.join(","));
+        let rows = row(
+            &mut decoder,
+            &Message::value(&envelope("c", "null", &after)),
+        )
+        .rows;
+        assert_eq!(cells(&rows, &NAMES, 0), [&round.to_string(), "x", "c"]);
+    }
+}
+
+#[test]
+fn rows_may_have_hundreds_of_columns() {
+    let names: Vec<String> = (0..300).map(|i| format!("c{i}")).collect();
+    let columns: Vec<(&str, T, DataType)> = names
+        .iter()
+        .map(|name| (name.as_str(), T::Integer, DataType::Int32))
+        .collect();
+    let mut decoder = declared(&columns);
+    let member = |i: usize| format!("\"c{i}\":{i}");
+    let forwards: Vec<String> = (0..300).map(member).collect();
+    let backwards: Vec<String> = (0..300).rev().map(member).collect();
+    for members in [&forwards, &backwards] {
+        let after = format!("{{{}}}", members.join(","));
+        let rows = row(
+            &mut decoder,
+            &Message::value(&envelope("c", "null", &after)),
+        )
+        .rows;
+        for (i, name) in names.iter().enumerate() {
+            assert_eq!(cell(&rows, name, 0), i.to_string());
+        }
+    }
+    let twice = format!("{{{},{}}}", forwards.join(","), member(299));
+    let rejected = reject(
+        &mut decoder,
+        &Message::value(&envelope("c", "null", &twice)),
+    );
+    assert_eq!(rejected.detail, "the key `c299` comes twice in one object");
 }
