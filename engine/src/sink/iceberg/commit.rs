@@ -18,7 +18,7 @@ use iceberg::{
 };
 
 use super::IcebergSink;
-use crate::lake::iceberg::OpenCatalog;
+use crate::lake::catalog::OpenCatalog;
 
 /// A failed swap.
 #[derive(Debug, thiserror::Error)]
