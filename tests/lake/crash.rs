@@ -98,6 +98,33 @@ async fn iceberg_survives_a_kill_at_every_point() {
     }
 }
 
+/// The sink itself finds out that its commit landed, within one call.
+async fn resolves_an_unanswered_commit(kind: Kind, name: &str) {
+    let folder = TempDir::new().unwrap();
+    let run = run(name, folder.path(), "ENGINE_FAILPOINT_ERROR", "in_commit:2");
+    assert!(run.status.success(), "{run:?}");
+    let lost = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(
+        lost.contains("failpoint in_commit lost an answer"),
+        "{lost}"
+    );
+    let said = String::from_utf8_lossy(&run.stdout).into_owned();
+    assert!(said.contains("to 16 already_landed false"), "{said}");
+    let bench = Bench::in_folder(kind, folder.path());
+    assert_eq!(bench.ids().await, (0..END).collect::<Vec<_>>());
+    assert_eq!(bench.data_files().len(), 5, "files are written once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn delta_resolves_an_unanswered_commit() {
+    resolves_an_unanswered_commit(Kind::Delta, "delta").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn iceberg_resolves_an_unanswered_commit() {
+    resolves_an_unanswered_commit(Kind::Iceberg, "iceberg").await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn delta_survives_a_lost_answer() {
     survives_a_lost_answer(Kind::Delta, "delta").await;

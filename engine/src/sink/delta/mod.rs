@@ -162,9 +162,17 @@ impl DeltaSink {
     /// Loads the table anew: somebody changed its metadata, or cleaned the log under us.
     async fn reload(&mut self) -> Result<()> {
         let before = Arc::clone(&self.schema);
+        let partitions = std::mem::take(&mut self.partition_by);
         self.table = reopen(&self.spec).await?;
         self.store = self.table.log_store();
         self.adopt().await?;
+        if self.partition_by != partitions {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                "somebody changed the partitions of the Delta table while it was written",
+            )
+            .at(&self.path));
+        }
         // Only columns may have come; anything else would not take the batches that are under way.
         check_shape(&before, &self.schema, Missing::Refuse, &self.path)
     }
