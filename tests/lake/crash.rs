@@ -27,13 +27,15 @@ async fn child() {
     let mut sink = bench.sink().await;
     let partition = Partition::new("db.customers", 0);
     let mut from = sink.progress().await.unwrap().get(&partition).unwrap_or(0);
-    while from < END {
+    let end = std::env::var("LAKE_TEST_END").map_or(END, |end| end.parse().unwrap());
+    while from < end {
         let to = from + 8;
         let many = std::env::var("LAKE_TEST_ROWS").map_or(8, |rows| rows.parse().unwrap());
         let batch = fitted(sink.as_ref(), &rows(from, from + many));
         match sink.write(&[batch], &step(from, to)).await {
             Ok(receipt) => {
                 println!("to {to} already_landed {}", receipt.already_landed);
+                println!("version {} read {}", receipt.version, bytes_read());
                 from = to;
             }
             Err(error) if error.kind() == ErrorKind::Unavailable => {}
@@ -44,6 +46,15 @@ async fn child() {
             Err(error) => panic!("{}", error.report()),
         }
     }
+}
+
+/// Bytes that this process has read from files and pipes.
+fn bytes_read() -> u64 {
+    std::fs::read_to_string("/proc/self/io")
+        .unwrap()
+        .lines()
+        .find_map(|line| line.strip_prefix("rchar: ")?.parse().ok())
+        .unwrap()
 }
 
 fn run(kind: &str, folder: &Path, variable: &str, value: &str) -> Output {
@@ -168,4 +179,24 @@ async fn delta_goes_on_after_files_could_not_grow() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn iceberg_goes_on_after_files_could_not_grow() {
     goes_on_after_files_could_not_grow(Kind::Iceberg, "iceberg").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delta_commit_reads_no_more_when_the_table_is_older() {
+    let folder = TempDir::new().unwrap();
+    let run = run("delta", folder.path(), "LAKE_TEST_END", "480");
+    assert!(run.status.success(), "{run:?}");
+    let said = String::from_utf8_lossy(&run.stdout).into_owned();
+    let read = |version: u64| -> u64 {
+        said.lines()
+            .find_map(|line| {
+                line.strip_prefix(&format!("version {version} read "))?
+                    .parse()
+                    .ok()
+            })
+            .unwrap()
+    };
+    // Commits between two checkpoints, early and late.
+    let (early, late) = (read(19) - read(12), read(59) - read(52));
+    assert!(late <= early + early / 4, "{early} bytes, then {late}");
 }

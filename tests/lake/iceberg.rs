@@ -102,6 +102,23 @@ async fn a_table_that_was_rolled_back_has_the_positions_of_its_rows() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_that_came_after_the_snapshot_of_a_rollback_has_no_position() {
+    let bench = three_commits().await;
+    let (path, before) = metadata(&bench);
+    let mut sink = bench.sink().await;
+    let late = super::harness::span(&[], &[("late", 0, 5)]);
+    sink.write(&[], &late).await.unwrap();
+    let (newest, mut metadata) = metadata(&bench);
+    assert_ne!(path, newest);
+    metadata["current-snapshot-id"] = before["current-snapshot-id"].clone();
+    metadata["refs"]["main"]["snapshot-id"] = before["current-snapshot-id"].clone();
+    assert_eq!(metadata["properties"]["engine.customers.pos.late.0"], "5");
+    std::fs::write(newest, metadata.to_string()).unwrap();
+    let stored = bench.sink().await.progress().await.unwrap();
+    assert_eq!(stored, position(&[("db.customers", 0, 3)]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn positions_outlive_the_snapshots_that_made_them() {
     let bench = three_commits().await;
     // Another writer's snapshot on top, and all of ours expired.
