@@ -36,12 +36,17 @@ pub(super) fn standing(stored: &Position, span: &Span, place: &str) -> Result<St
 /// Whether there is anything to write.
 ///
 /// # Errors
-/// [`sql::ErrorKind::Internal`] for rows without a span, or of another schema than the sink's.
+/// [`sql::ErrorKind::Internal`] for rows without a span, or with columns that the sink does not have. A batch may lack
+/// columns: another engine may have added them to the table since the batch was planned.
 pub(super) fn check_batch(rows: &[RecordBatch], span: &Span, schema: &SchemaRef) -> Result<bool> {
-    if let Some(batch) = rows
-        .iter()
-        .find(|batch| batch.schema_ref().fields() != schema.fields())
-    {
+    let fits = |batch: &RecordBatch| {
+        batch.schema_ref().fields().iter().all(|field| {
+            schema
+                .column_with_name(field.name())
+                .is_some_and(|(_, own)| own.data_type() == field.data_type())
+        })
+    };
+    if let Some(batch) = rows.iter().find(|batch| !fits(batch)) {
         return Err(Error::internal(format!(
             "a batch for the sink has the columns {:?}, the sink's are {:?}",
             shown(batch.schema_ref()),

@@ -24,7 +24,7 @@ enum Attempt {
     /// The version was taken: the next one may be free.
     Taken,
     /// Nobody knows.
-    Unclear(TransactionError),
+    Unclear(Error),
 }
 
 impl DeltaSink {
@@ -94,7 +94,7 @@ impl DeltaSink {
             }
         }
         Err(match unclear {
-            Some(error) => storage_error("commit to the Delta table", &self.path, error),
+            Some(error) => error,
             None => {
                 self.delete_files(files).await;
                 Error::new(
@@ -131,9 +131,16 @@ impl DeltaSink {
             .write_commit_entry(next, CommitOrBytes::LogBytes(bytes), Uuid::new_v4())
             .await;
         Ok(match written {
-            Ok(()) => Attempt::Done,
+            Ok(()) => match failpoint::lose_answer("in_commit") {
+                Ok(()) => Attempt::Done,
+                Err(error) => Attempt::Unclear(error),
+            },
             Err(TransactionError::VersionAlreadyExists(_)) => Attempt::Taken,
-            Err(error) => Attempt::Unclear(error),
+            Err(error) => Attempt::Unclear(storage_error(
+                "commit to the Delta table",
+                &self.path,
+                error,
+            )),
         })
     }
 

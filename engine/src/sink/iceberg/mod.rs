@@ -25,7 +25,8 @@ use sql::{Error, ErrorKind, Result};
 
 use super::protocol::MAX_ATTEMPTS;
 use super::{Receipt, Sink};
-use crate::lake::iceberg::{Absent, OpenCatalog, check_types, iceberg_error, identifier, shown};
+use crate::lake::catalog::{Absent, OpenCatalog};
+use crate::lake::iceberg::{check_types, iceberg_error, identifier, shown};
 use crate::lake::partitions::check_partitions;
 use crate::lake::schema::{TableFormat, target_schema, without_metadata};
 use crate::lake::shape::{Missing, added_columns, check_shape};
