@@ -68,7 +68,8 @@ pub trait Sink: Send {
     /// need a span. Rows keep their order within a file.
     ///
     /// # Errors
-    /// [`sql::ErrorKind::Fenced`] if the stored positions are neither the span's start nor its end.
+    /// [`sql::ErrorKind::Fenced`] if the stored positions are not the span's start, or are its end although no attempt of
+    /// this sink can have brought them there: another engine runs the pipeline.
     async fn write(&mut self, rows: &[RecordBatch], span: &Span) -> Result<Receipt>;
 
     /// Adds the nullable columns that `schema` has and the table does not, in a commit of their own, and from now on

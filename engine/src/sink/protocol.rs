@@ -17,12 +17,19 @@ pub(super) enum Standing {
     Landed,
 }
 
-/// Compares what the table at `place` stores with what a batch covers.
+/// Compares what the table at `place` stores with what a batch covers. `sent` is the span of the last commit of ours
+/// that may have landed: only that one can have brought the table to the batch's end. Two engines that cut the same
+/// batches would otherwise take each other's commits for their own and never notice.
 ///
 /// # Errors
-/// [`sql::ErrorKind::Fenced`] if it is neither the batch's start nor its end.
-pub(super) fn standing(stored: &Position, span: &Span, place: &str) -> Result<Standing> {
-    if span.reached_by(stored) {
+/// [`sql::ErrorKind::Fenced`] if it is neither the batch's start nor its end, or its end without us.
+pub(super) fn standing(
+    stored: &Position,
+    span: &Span,
+    sent: Option<&Span>,
+    place: &str,
+) -> Result<Standing> {
+    if span.reached_by(stored) && sent == Some(span) {
         return Ok(Standing::Landed);
     }
     match stored.clone().try_advance(span) {

@@ -54,6 +54,8 @@ pub struct DeltaSink {
     schema: SchemaRef,
     partition_by: Vec<String>,
     upkeep: maintenance::Upkeep,
+    /// The span of our last commit that landed or may have landed.
+    sent: Option<Span>,
 }
 
 /// The columns of `partition_by` for a Delta table.
@@ -119,6 +121,7 @@ impl DeltaSink {
             schema: Arc::new(Schema::empty()),
             partition_by: Vec::new(),
             upkeep: maintenance::Upkeep::default(),
+            sent: None,
         };
         if sink.store.name() != "DefaultLogStore" {
             return Err(Error::config("this kind of storage is not built in").at(&sink.path));

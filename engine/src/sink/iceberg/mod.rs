@@ -45,6 +45,8 @@ pub struct IcebergSink {
     file_schema: SchemaRef,
     /// The same without ids: the sink's schema.
     schema: SchemaRef,
+    /// The span of our last commit that landed or may have landed.
+    sent: Option<Span>,
 }
 
 impl IcebergSink {
@@ -72,6 +74,7 @@ impl IcebergSink {
             table: table.clone(),
             file_schema: Arc::new(Schema::empty()),
             schema: Arc::new(Schema::empty()),
+            sent: None,
         };
         sink.adopt(table)?;
         check_shape(target, &sink.schema, missing, &sink.place)?;
