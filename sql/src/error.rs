@@ -14,7 +14,6 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What happens next. The table of retries, exit codes and remedies over these kinds is in
 /// `engine::run::policy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum ErrorKind {
     /// The pipeline file, its environment, its SQL, or a table's shape is wrong. Never retried.
     Config,

@@ -1,5 +1,9 @@
 //! The port through which changes come in.
 
+mod memory;
+
+pub use memory::MemoryFeed;
+
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
@@ -15,7 +19,7 @@ pub struct BatchLimit {
     pub max_records: usize,
     /// Bytes of keys, values and headers read.
     pub max_bytes: usize,
-    /// Time since the batch's first record.
+    /// Time since the batch's first record, for a feed that has caught up. One that is behind fills the batch up.
     pub max_wait: Duration,
 }
 

@@ -2,6 +2,10 @@
 //!
 //! - [`change`]: operations, positions, and the batch of decoded changes that travels through a pipeline.
 //! - [`feed`]: the port through which changes come in.
+//! - [`session`]: the one place where a SQL session is made.
+//! - [`table`]: a source as a table: the slot that a pipeline's SQL reads, and the feed that never ends.
+//! - [`plan`]: SQL text into a plan that carries each row's identity; errors that point into the user's file.
+//! - [`function`]: SQL macros.
 //! - [`error`]: the one error type of the workspace, with the kinds that decide what happens next.
 //!
 //! Nothing in this crate does I/O.
@@ -9,5 +13,9 @@
 pub mod change;
 pub mod error;
 pub mod feed;
+pub mod function;
+pub mod plan;
+pub mod session;
+pub mod table;
 
 pub use error::{Error, ErrorKind, Result};

@@ -1,5 +1,7 @@
 //! Decoders: bytes of records into typed columns.
 
+pub mod debezium;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use sql::Result;

@@ -1,10 +1,34 @@
 //! Where rows go: tables that hold their own source positions.
+//!
+//! | place | sink | where the positions are |
+//! |---|---|---|
+//! | [`delta`] | appends to a Delta table | `txn` actions `<pipeline>/<topic>/<partition>` |
+//! | [`iceberg`] | appends to an Iceberg table | snapshot summary and table properties `engine.<pipeline>.pos.<topic>.<partition>` |
+//! | [`memory`] | a double for tests | beside the rows |
+//!
+//! All follow one protocol: read the stored positions; if they are not where the batch starts, the batch has landed
+//! already or another engine owns the table; write the files once; commit by comparing and swapping **on the very
+//! state whose positions were checked**; after any error read again and compare before anything is retried.
+//!
+//! [`quarantine`] holds the records that became no rows. [`failpoint`] is for crash tests.
+
+pub mod delta;
+pub mod failpoint;
+pub mod iceberg;
+pub mod memory;
+mod protocol;
+pub mod quarantine;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use sql::Result;
 use sql::change::{Position, Span};
+
+use crate::lake::schema::{TableFormat, target_schema};
+pub use crate::lake::shape::Missing;
+use crate::spec::model::{SinkSpec, SinkTarget};
 
 /// What a commit did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,4 +76,40 @@ pub trait Sink: Send {
     /// # Errors
     /// [`sql::ErrorKind::Config`] if a column's type would change.
     async fn evolve(&mut self, schema: &SchemaRef) -> Result<()>;
+}
+
+/// Opens the target of `spec` for `pipeline`, whose SQL returns `output`; creates it if it is not there. An existing
+/// table must have all columns of `output`.
+///
+/// # Errors
+/// [`sql::ErrorKind::Config`] for types that the format cannot hold and for a table of another shape, other partitions, or
+/// with features that the engine would break; [`sql::ErrorKind::Storage`] if it cannot be written there.
+pub async fn open(spec: &SinkSpec, pipeline: &str, output: &Schema) -> Result<Box<dyn Sink>> {
+    open_with(spec, pipeline, output, Missing::Refuse).await
+}
+
+/// As [`open`], but with [`Missing::Add`] an existing table that lacks columns of `output` gets them.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_with(
+    spec: &SinkSpec,
+    pipeline: &str,
+    output: &Schema,
+    missing: Missing,
+) -> Result<Box<dyn Sink>> {
+    Ok(match &spec.target {
+        SinkTarget::Delta(table) => {
+            let target = target_schema(output, TableFormat::Delta)?;
+            let partition_by = delta::partition_columns(&spec.partition_by, &target)?;
+            let sink = delta::DeltaSink::open(table, pipeline, &target, &partition_by, missing);
+            Box::new(sink.await?)
+        }
+        SinkTarget::Iceberg(table) => {
+            let target = target_schema(output, TableFormat::Iceberg)?;
+            let sink =
+                iceberg::IcebergSink::open(table, pipeline, &target, &spec.partition_by, missing);
+            Box::new(sink.await?)
+        }
+    })
 }

@@ -1,8 +1,38 @@
 //! Where changes come from: Kafka topics, or captured messages of them.
+//!
+//! A [`RecordLog`] is partitions of raw records with offsets; a [`TopicFeed`] turns it into decoded batches with
+//! positions, through a [`Decoder`](crate::format::Decoder). What a batch may hold, where partitions start, what is
+//! lost and when a bounded run is done is decided once, in the feed; the logs only fetch.
+//!
+//! | log | records come from |
+//! |---|---|
+//! | [`KafkaLog`] | brokers, through librdkafka |
+//! | [`ReplayLog`] | a file of captured messages, JSON lines |
+//! | [`MemoryLog`] | memory: the double for tests |
 
-use tokio_util::sync::CancellationToken;
+mod decoder;
+mod feed;
+mod kafka;
+mod memory;
+mod open;
+mod positions;
+mod reader;
+mod records;
+mod replay;
+mod topics;
+
+pub use tokio_util::sync::CancellationToken;
 
 use crate::spec::model::SchemaChange;
+
+pub use decoder::{discover_schema, open};
+pub use feed::{FeedOptions, TopicFeed};
+pub use kafka::{KafkaLog, KafkaTimeouts};
+pub use memory::{MemoryLog, MemoryTopics};
+pub use open::{discover_schema_with, learn_schema, open_log, open_with};
+pub use records::{Flow, LogEvent, RecordLog, Watermarks};
+pub use replay::ReplayLog;
+pub use topics::TopicFilter;
 
 /// How a source is opened.
 #[derive(Debug, Clone)]

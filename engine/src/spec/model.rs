@@ -29,6 +29,8 @@ pub struct PipelineSpec {
     pub sink: SinkSpec,
     /// Metrics, health and logs.
     pub observability: ObservabilitySpec,
+    /// What [`super::show_defaults`] prints.
+    pub effective: super::Effective,
 }
 
 /// A value and where the file says it, for errors that are found later (SQL planning, opening tables).

@@ -1,0 +1,134 @@
+//! The command line, as data. What each command does is in `command`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Change-data-capture pipelines in SQL: Debezium events from Kafka into Delta Lake and Apache Iceberg, exactly once.
+#[derive(Debug, Parser)]
+#[command(
+    name = "engine",
+    version,
+    about,
+    max_term_width = 110,
+    arg_required_else_help = true
+)]
+#[command(after_help = "\
+Examples:
+  engine run pipelines/customers.yaml --once      drain what is there, then exit
+  engine run pipelines                            run every pipeline of a folder until SIGTERM
+  engine validate pipelines/customers.yaml        check the file and its SQL without touching a table
+  engine sql -c 'SELECT count(*) FROM iceberg.analytics.customers'
+
+Exit codes: 0 ok, 2 bad configuration or SQL, 3 cannot connect or write, 4 stopped by a data policy,
+5 another engine owns the table, 70 a bug.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run pipelines: read changes, transform them, commit them to their tables.
+    ///
+    /// A pipeline goes on where its table says it stopped. SIGTERM or Ctrl-C finishes the batch, commits it and exits 0.
+    Run(RunArgs),
+    /// Check pipeline files: keys, environment, SQL, rules, and that the result fits the target format.
+    Validate(ValidateArgs),
+    /// Show what a pipeline would do: the columns it decodes, its plan, the table it writes.
+    Explain(ExplainArgs),
+    /// Query what pipelines wrote, and their sources.
+    ///
+    /// Tables are named `<catalog>.<namespace>.<table>` (Iceberg), `delta.<pipeline>` (Delta) and
+    /// `<pipeline>.<source>` (a source, read live: use LIMIT); a bare name works where it is unique.
+    Sql(SqlArgs),
+}
+
+/// Which pipeline files, and what to change in them.
+#[derive(Debug, Clone, Args)]
+pub struct FileArgs {
+    /// Pipeline files, or folders of `*.yaml` and `*.yml` files.
+    #[arg(required = true, value_name = "FILE|DIR")]
+    pub files: Vec<PathBuf>,
+    /// Set a value of the pipeline file, e.g. `--set pipeline.batch.max_records=1000`. May be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub sets: Vec<(String, String)>,
+}
+
+/// `engine run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// The files.
+    #[command(flatten)]
+    pub files: FileArgs,
+    /// Read up to the ends that the topics have now, commit, and exit.
+    #[arg(long)]
+    pub once: bool,
+}
+
+/// `engine validate`.
+#[derive(Debug, Clone, Args)]
+pub struct ValidateArgs {
+    /// The files.
+    #[command(flatten)]
+    pub files: FileArgs,
+    /// Ask the brokers for a message whose schema tells the columns, where `source.columns` does not.
+    #[arg(long)]
+    pub connect: bool,
+    /// Print the whole file as it takes effect, defaults included.
+    #[arg(long)]
+    pub show_defaults: bool,
+}
+
+/// `engine explain`.
+#[derive(Debug, Clone, Args)]
+pub struct ExplainArgs {
+    /// The pipeline file.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Set a value of the pipeline file.
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub sets: Vec<(String, String)>,
+}
+
+/// `engine sql`.
+#[derive(Debug, Clone, Args)]
+pub struct SqlArgs {
+    /// Pipeline files or folders whose tables can be named [default: ./pipelines].
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Run this SQL (one or more statements) and exit.
+    #[arg(
+        short = 'c',
+        long = "command",
+        value_name = "SQL",
+        conflicts_with = "script"
+    )]
+    pub command: Option<String>,
+    /// Run the statements of this file and exit.
+    #[arg(short = 'f', long = "file", value_name = "SCRIPT")]
+    pub script: Option<PathBuf>,
+    /// How results are printed; json is one array a query.
+    #[arg(long, value_enum, default_value_t = OutputFormat::Table)]
+    pub format: OutputFormat,
+}
+
+/// How query results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// A drawn table.
+    Table,
+    /// One JSON array of objects a query.
+    Json,
+    /// Comma-separated values with a header.
+    Csv,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .filter(|(key, _)| !key.is_empty())
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .ok_or_else(|| format!("`{text}` is not KEY=VALUE, e.g. pipeline.batch.max_records=1000"))
+}

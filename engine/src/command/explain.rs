@@ -1,0 +1,72 @@
+//! `engine explain`: what a pipeline would do, without doing it.
+
+use sql::{Error, Result};
+
+use super::files::load;
+use super::validate::planned;
+use crate::cli::{ExplainArgs, FileArgs};
+use crate::run::pipeline::describe_sink;
+use crate::source;
+use crate::spec::model::{Bootstrap, SourceSpec, Topics};
+
+/// Runs `engine explain`.
+///
+/// # Errors
+/// The first thing that is wrong with the pipeline.
+pub async fn explain(args: ExplainArgs) -> Result<()> {
+    super::plain_logs()?;
+    let files = FileArgs {
+        files: vec![args.file],
+        sets: args.sets,
+    };
+    for spec in load(&files)? {
+        let schema = source::discover_schema(&spec.source, true)
+            .await?
+            .ok_or_else(|| {
+                Error::config("the source's columns are not known")
+                    .at(spec.file.display().to_string())
+                    .remedy("declare `source.columns`, or write a message to the topic first")
+            })?;
+        let (transform, target) = planned(&spec, &schema).await?;
+        let SourceSpec::Kafka(kafka) = &spec.source;
+        println!("pipeline   {}", spec.pipeline.name);
+        println!(
+            "source     {} (unbounded): {} from {}",
+            kafka.name,
+            topics(&kafka.topics),
+            brokers(&kafka.bootstrap)
+        );
+        println!(
+            "decodes    {} of {} columns: {}",
+            transform.source_columns().len(),
+            schema.fields().len(),
+            transform.source_columns().join(", ")
+        );
+        println!("target     {}", describe_sink(&spec.sink));
+        for field in target.fields() {
+            println!("           {:<28} {}", field.name(), field.data_type());
+        }
+        for rule in &spec.rules {
+            println!(
+                "rule       {}: {} or {:?}",
+                rule.name, rule.expect.value, rule.on_fail
+            );
+        }
+        println!("\n{}", transform.explain(false));
+    }
+    Ok(())
+}
+
+fn topics(topics: &Topics) -> String {
+    match topics {
+        Topics::Names(names) => names.join(", "),
+        Topics::Regex(regex) => format!("topics like {regex}"),
+    }
+}
+
+fn brokers(bootstrap: &Bootstrap) -> String {
+    match bootstrap {
+        Bootstrap::Brokers(brokers) => brokers.clone(),
+        Bootstrap::File(path) => path.display().to_string(),
+    }
+}

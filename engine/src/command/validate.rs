@@ -1,0 +1,89 @@
+//! `engine validate`: everything that can be known without touching a table.
+
+use arrow::datatypes::{Schema, SchemaRef};
+use sql::{Error, Result};
+
+use super::files::load;
+use crate::cli::ValidateArgs;
+use crate::lake::schema::{TableFormat, target_schema};
+use crate::run::pipeline::{describe_sink, plan};
+use crate::source;
+use crate::spec::model::{PipelineSpec, SinkTarget};
+use crate::spec::show_defaults;
+use crate::transform::Transform;
+
+/// Runs `engine validate`.
+///
+/// # Errors
+/// The first thing that is wrong, with its place in the file.
+pub async fn validate(args: ValidateArgs) -> Result<()> {
+    super::plain_logs()?;
+    for spec in load(&args.files)? {
+        if args.show_defaults {
+            println!("{}", show_defaults(&spec));
+            continue;
+        }
+        match check(&spec, args.connect).await? {
+            Some(columns) => {
+                println!(
+                    "ok: {} (pipeline {}): {} columns into {}",
+                    spec.file.display(),
+                    spec.pipeline.name,
+                    columns.fields().len(),
+                    describe_sink(&spec.sink)
+                );
+                for field in columns.fields() {
+                    println!("  {:<28} {}", field.name(), field.data_type());
+                }
+            }
+            None => println!(
+                "ok: {} (pipeline {}): the file is right; its SQL was not checked, because the columns come with the messages. \
+                 Declare `source.columns`, or ask the brokers with --connect.",
+                spec.file.display(),
+                spec.pipeline.name
+            ),
+        }
+    }
+    Ok(())
+}
+
+/// The target's columns, or `None` if the source's columns are not known without connecting.
+async fn check(spec: &PipelineSpec, connect: bool) -> Result<Option<Schema>> {
+    let Some(schema) = source::discover_schema(&spec.source, connect).await? else {
+        return Ok(None);
+    };
+    let (_, target) = planned(spec, &schema).await?;
+    Ok(Some(target))
+}
+
+/// The transform of a pipeline and the target's columns, checked against each other, the rules and the partitioning.
+///
+/// # Errors
+/// SQL, rules, types and partition columns that do not fit.
+pub async fn planned(spec: &PipelineSpec, schema: &SchemaRef) -> Result<(Transform, Schema)> {
+    let transform = plan(spec, schema).await?;
+    let format = match &spec.sink.target {
+        SinkTarget::Delta(_) => TableFormat::Delta,
+        SinkTarget::Iceberg(_) => TableFormat::Iceberg,
+    };
+    let target = target_schema(transform.output_schema(), format).map_err(|error| {
+        error.at(spec
+            .transform
+            .as_ref()
+            .map_or(&spec.sink.at, |sql| &sql.at)
+            .clone())
+    })?;
+    for field in &spec.sink.partition_by {
+        if target.field_with_name(&field.column).is_err() {
+            let names: Vec<_> = target.fields().iter().map(|f| f.name().as_str()).collect();
+            return Err(Error::config(format!(
+                "the SQL returns no column `{}` to partition by",
+                field.column
+            ))
+            .at(field.at.clone())
+            .expected(format!("one of {}", names.join(", ")))
+            .remedy("return the column from the SQL, or partition by another one"));
+        }
+    }
+    Ok((transform, target))
+}

@@ -1,0 +1,312 @@
+//! Debezium events in JSON, into columns.
+//!
+//! The decoder walks the bytes of a message once and writes values straight into typed columns: no tree, no rows.
+//! It is strict: a message that is not JSON to the last byte, or that holds a value that its column cannot hold
+//! exactly, is a reject and leaves no trace.
+//!
+//! **Shapes** are recognised by content: envelopes with schema, with a null schema or without one, CloudEvents,
+//! rows flattened by the unwrap transformation, tombstones, and the records that are never rows (heartbeats,
+//! transaction markers, schema changes, notifications, `op` m).
+//!
+//! **Columns** are either declared ([`DecoderOptions::columns`]) or learned: while none are known, [`Decoder::schema`]
+//! is `None` and the first row's push answers [`Pushed::NewSchema`] without taking the record. A feed that has to
+//! know its schema before its first batch pushes records until that answer, adopts it, and pushes that record again.
+//! A record that needs more or wider columns answers so again. Messages are always decoded with their own schema,
+//! whatever the columns are. After [`JsonDecoder::try_new`] and [`Decoder::adopt`] every column is projected.
+//!
+//! **Rules that are not obvious**
+//!
+//! | value | becomes |
+//! |---|---|
+//! | nanoseconds that are no whole microseconds | a reject; the floor if the column was declared `TIMESTAMP(9)` |
+//! | dates and timestamps outside of the years 1 to 9999, infinities | a reject |
+//! | a time of 24:00:00 or more in a time column | a reject; MySQL's `TIME` is a span, so Int64 |
+//! | a decimal of more than 38 digits, or with a scale of its own per row | exact text, unless declared |
+//! | a string for a declared `DECIMAL` | base64 if it is some, else decimal text; what is both, for a scale of 0, a reject |
+//! | a flattened row without `__op` | `u` |
+//! | the row of a delete | the Kafka key's columns, else the declared key columns of `before`; all of `before` only if `before_image_full` |
+
+mod batch;
+mod cache;
+mod column;
+mod connect;
+mod decimal;
+mod declared;
+mod envelope;
+mod event;
+mod evolve;
+mod fault;
+mod flattened;
+mod iso;
+mod key;
+mod layout;
+mod learn;
+mod md5;
+mod metadata;
+mod number;
+mod outputs;
+mod plan;
+mod read;
+mod row;
+mod scan;
+mod source_block;
+mod string;
+mod structured;
+mod temporal;
+mod text;
+mod top;
+mod unavailable;
+mod wire;
+
+use std::collections::{HashMap, HashSet};
+
+use arrow::datatypes::{Fields, SchemaRef};
+use sql::change::is_metadata;
+use sql::{Error, Result};
+
+use self::batch::Pending;
+use self::cache::Cache;
+use self::connect::Row;
+use self::event::{Event, Stop};
+use self::key::KeyPlan;
+use self::outputs::{Outputs, row_of};
+use self::plan::{Plan, Shape};
+use self::read::Scratch;
+use self::unavailable::Placeholder;
+use crate::format::{Decoded, Decoder, Pushed, RawMessage};
+use crate::spec::model::DeclaredColumn;
+
+/// What Debezium writes in the place of a value that the source did not send, unless configured.
+pub const UNAVAILABLE_PLACEHOLDER: &str = "__debezium_unavailable_value";
+
+/// How messages are decoded.
+#[derive(Debug, Clone)]
+pub struct DecoderOptions {
+    /// The row's columns; `None` learns them from the messages' schemas.
+    pub columns: Option<Vec<DeclaredColumn>>,
+    /// Key columns; empty: whatever columns the Kafka keys have.
+    pub key: Vec<String>,
+    /// Whether `before` of a delete is a true image of the row.
+    pub before_image_full: bool,
+    /// The text of `unavailable.value.placeholder`, `hex:…` included.
+    pub unavailable_placeholder: String,
+    /// Keep the columns as first known: ignore new ones, reject values that do not fit.
+    pub ignore_schema_change: bool,
+    /// Keep each row's raw record beside it.
+    pub keep_raw: bool,
+}
+
+impl Default for DecoderOptions {
+    fn default() -> Self {
+        Self {
+            columns: None,
+            key: Vec::new(),
+            before_image_full: false,
+            unavailable_placeholder: UNAVAILABLE_PLACEHOLDER.to_owned(),
+            ignore_schema_change: false,
+            keep_raw: false,
+        }
+    }
+}
+
+/// The decoder of Debezium's JSON.
+#[derive(Debug)]
+pub struct JsonDecoder {
+    options: DecoderOptions,
+    /// The declared columns as a row without schema has them.
+    declared: Option<Row>,
+    /// Whether the columns are known.
+    known: bool,
+    outputs: Outputs,
+    pending: Pending,
+    scratch: Scratch,
+    placeholder: Placeholder,
+    /// The plan of messages without schema; absent only while one is being decoded.
+    schemaless: Option<Box<Plan>>,
+    plans: Cache<Plan>,
+    keys: Cache<KeyPlan>,
+    /// The key columns of each topic, sorted.
+    key_names: HashMap<String, Vec<String>>,
+    /// Columns whose default was warned of.
+    warned: HashSet<String>,
+}
+
+impl JsonDecoder {
+    /// A decoder without rows.
+    ///
+    /// # Errors
+    /// [`sql::ErrorKind::Config`] if declared columns repeat a name, have a reserved one or a type that nothing is
+    /// decoded to, if a key column is not declared, or if the placeholder is empty.
+    pub fn try_new(options: DecoderOptions) -> Result<Self> {
+        if options.unavailable_placeholder.is_empty() {
+            return Err(
+                Error::config("the placeholder of unavailable values is empty")
+                    .expected("the text of the connector's unavailable.value.placeholder"),
+            );
+        }
+        let declared = options.columns.as_deref().map(declared_row).transpose()?;
+        let row: Fields = options
+            .columns
+            .iter()
+            .flatten()
+            .map(|column| column.field.as_ref().clone().with_nullable(true))
+            .collect();
+        if let Some(declared) = &declared {
+            declared_keys(declared, &options.key)?;
+        }
+        let outputs = Outputs::all(row)?;
+        Ok(Self {
+            known: declared.is_some(),
+            schemaless: None,
+            pending: Pending::try_new(&outputs, options.keep_raw)?,
+            placeholder: Placeholder::new(&options.unavailable_placeholder),
+            scratch: Scratch::default(),
+            plans: Cache::default(),
+            keys: Cache::default(),
+            key_names: HashMap::new(),
+            warned: HashSet::new(),
+            declared,
+            outputs,
+            options,
+        }
+        .planned())
+    }
+
+    /// Makes the plan of messages without schema for the columns as they are now.
+    fn planned(mut self) -> Self {
+        self.plan_schemaless();
+        self
+    }
+
+    fn plan_schemaless(&mut self) {
+        let none = Row::default();
+        let row = self.declared.as_ref().unwrap_or(&none);
+        let declared = self.options.columns.as_deref();
+        let plan = Plan::new(Shape::Open, row, row, &self.outputs, declared);
+        self.schemaless = Some(Box::new(plan));
+    }
+
+    /// Decodes to these columns from now on.
+    fn replace_outputs(&mut self, outputs: Outputs) -> Result<()> {
+        if !self.is_empty() {
+            return Err(Error::internal(
+                "the decoder's columns were changed while rows are pending",
+            ));
+        }
+        let mut pending = Pending::try_new(&outputs, self.options.keep_raw)?;
+        pending.rejects = std::mem::take(&mut self.pending.rejects);
+        pending.counts = std::mem::take(&mut self.pending.counts);
+        self.pending = pending;
+        self.outputs = outputs;
+        self.plans.clear();
+        self.keys.clear();
+        self.plan_schemaless();
+        Ok(())
+    }
+}
+
+fn declared_row(columns: &[DeclaredColumn]) -> Result<Row> {
+    let mut row = Row::default();
+    for column in columns {
+        let name = column.field.name();
+        if is_metadata(name) {
+            return Err(Error::config(format!(
+                "the column `{name}` has the name of a metadata column"
+            ))
+            .expected("another name"));
+        }
+        if row.fields.iter().any(|known| known.name == *name) {
+            return Err(Error::config(format!(
+                "the column `{name}` is declared twice"
+            )));
+        }
+        row.fields.push(declared::field(column)?);
+    }
+    if row.fields.is_empty() {
+        return Err(Error::config("no column is declared").expected("`columns:` with SQL DDL"));
+    }
+    Ok(row)
+}
+
+fn declared_keys(row: &Row, key: &[String]) -> Result<()> {
+    let names: Vec<&str> = row.fields.iter().map(|field| field.name.as_str()).collect();
+    match key.iter().find(|name| !names.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(name) => Err(
+            Error::config(format!("the key column `{name}` is not declared"))
+                .expected(format!("one of {}", names.join(", "))),
+        ),
+    }
+}
+
+impl Decoder for JsonDecoder {
+    fn schema(&self) -> Option<SchemaRef> {
+        self.known.then(|| SchemaRef::clone(&self.outputs.schema))
+    }
+
+    fn adopt(&mut self, schema: SchemaRef) -> Result<()> {
+        let row = row_of(&schema);
+        if self.declared.is_some() && row != self.outputs.row {
+            return Err(Error::internal(
+                "other columns than the declared ones were adopted",
+            ));
+        }
+        self.replace_outputs(Outputs::all(row)?)?;
+        self.known = true;
+        Ok(())
+    }
+
+    fn project(&mut self, columns: &[String]) -> Result<()> {
+        let outputs = Outputs::project(self.outputs.row.clone(), columns)?;
+        self.replace_outputs(outputs)
+    }
+
+    fn push(&mut self, message: &RawMessage<'_>) -> Result<Pushed> {
+        let mut result = self.decode(message);
+        if matches!(result, Ok(Event::Row(_)))
+            && let Err(stop) = self.watch_key(message)
+        {
+            result = Err(stop);
+        }
+        let pushed = match result {
+            Ok(Event::Row(facts)) => {
+                self.pending.commit(message, facts);
+                Pushed::Row
+            }
+            Ok(Event::NewSchema(schema)) => {
+                self.pending.rollback();
+                return Ok(Pushed::NewSchema(schema));
+            }
+            Ok(Event::Null) if message.key.is_some() => {
+                self.pending.rollback();
+                self.pending.counts.tombstones += 1;
+                Pushed::Tombstone
+            }
+            Ok(Event::Null | Event::Control | Event::Wrapped { .. } | Event::Cloud { .. }) => {
+                self.pending.rollback();
+                self.pending.counts.control += 1;
+                Pushed::Control
+            }
+            Err(Stop::Fault(fault)) => {
+                self.pending.rollback();
+                self.pending.rejects.push(fault.into_reject(message));
+                Pushed::Reject
+            }
+            Err(Stop::Error(error)) => {
+                self.pending.rollback();
+                return Err(*error);
+            }
+        };
+        self.pending.counts.records += 1;
+        self.pending.counts.bytes += message.size() as u64;
+        Ok(pushed)
+    }
+
+    fn len(&self) -> usize {
+        self.pending.rows()
+    }
+
+    fn finish(&mut self, ingested_at_micros: i64) -> Result<Decoded> {
+        self.pending.finish(&self.outputs, ingested_at_micros)
+    }
+}

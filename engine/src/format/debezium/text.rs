@@ -1,0 +1,68 @@
+//! Text and binary columns.
+
+use super::column::Bytes;
+use super::decimal;
+use super::fault::{Fault, Step};
+use super::read::{Scratch, close};
+use super::scan::Cursor;
+use super::wire::Scalar;
+
+/// Reads a value to a text column.
+#[inline]
+pub(super) fn string(
+    scalar: Scalar,
+    out: &mut Bytes,
+    cursor: &mut Cursor<'_>,
+    scratch: &mut Scratch,
+) -> Step<()> {
+    match scalar {
+        Scalar::Decimal { .. } | Scalar::VariableDecimal => {
+            let exact = decimal::read(scalar, None, cursor, scratch)?.to_text()?;
+            out.values.extend_from_slice(exact.as_bytes());
+            return close(out);
+        }
+        Scalar::StructuredDate
+        | Scalar::StructuredTime
+        | Scalar::StructuredTimestamp
+        | Scalar::StructuredInstant => return raw(out, cursor.value()?),
+        _ => {}
+    }
+    // What is a string on the wire is text for a column that was declared so.
+    match cursor.string()? {
+        Some(text) if !matches!(scalar, Scalar::Bytes) => {
+            text.decode_into(&mut out.values)?;
+            close(out)
+        }
+        None if matches!(scalar, Scalar::Json) => raw(out, cursor.value()?),
+        _ => Err(Fault::mismatch(
+            "is no string",
+            "a JSON string for a text column",
+        )),
+    }
+}
+
+/// Keeps a value as it is written.
+pub(super) fn raw(out: &mut Bytes, value: &[u8]) -> Step<()> {
+    out.values.extend_from_slice(value);
+    close(out)
+}
+
+/// Reads base64 to a binary column.
+pub(super) fn binary(
+    scalar: Scalar,
+    out: &mut Bytes,
+    cursor: &mut Cursor<'_>,
+    scratch: &mut Scratch,
+) -> Step<()> {
+    let wanted = || Fault::mismatch("is no base64", "base64 for a binary column");
+    if !matches!(scalar, Scalar::Bytes | Scalar::Text) {
+        return Err(wanted());
+    }
+    let text = cursor.string()?.ok_or_else(wanted)?;
+    let text = text.decode(&mut scratch.text)?;
+    if !decimal::unbase64(text, &mut scratch.bytes) {
+        return Err(wanted());
+    }
+    out.values.extend_from_slice(&scratch.bytes);
+    close(out)
+}

@@ -1,0 +1,309 @@
+//! What happens to one batch: SQL, rules, quarantine, one commit, one report.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow::array::RecordBatch;
+use futures::FutureExt;
+use sql::change::{ChangeBatch, Reject, RejectReason, Span};
+use sql::{Error, ErrorKind, Result};
+use tokio_util::sync::CancellationToken;
+
+use super::error_rate::ErrorRate;
+use super::observer::Observer;
+use super::retry;
+use crate::clock;
+use crate::lake;
+use crate::lake::cast::Caster;
+use crate::quality::rules::Judged;
+use crate::sink::quarantine::{Quarantine, default_table};
+use crate::sink::{Receipt, Sink};
+use crate::spec::model::{DeltaTableSpec, OnErrorPolicy, PipelineSpec, TableKind, TableSpec};
+use crate::telemetry::{BatchReport, StageTimes};
+use crate::transform::{Lookup, Transform, lookups};
+
+/// What one batch's commit did.
+#[derive(Debug)]
+pub struct Committed {
+    /// What the table moved along.
+    pub span: Span,
+    /// How long the sink took, all attempts.
+    pub commit_time: Duration,
+}
+
+/// How a batch was read.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadFacts {
+    /// From asking for it to having it decoded.
+    pub time: Duration,
+    /// Records still to be read after it.
+    pub lag: Option<u64>,
+}
+
+/// Turns batches into commits.
+pub struct Processor {
+    spec: Arc<PipelineSpec>,
+    transform: Transform,
+    caster: Caster,
+    sink: Box<dyn Sink>,
+    quarantine: Quarantine,
+    error_rate: Option<ErrorRate>,
+    lookups_read: Instant,
+    observer: Arc<Observer>,
+}
+
+impl Processor {
+    /// A processor that writes what `transform` returns into `sink`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if the SQL's output does not fit the target.
+    pub fn new(
+        spec: Arc<PipelineSpec>,
+        transform: Transform,
+        sink: Box<dyn Sink>,
+        observer: Arc<Observer>,
+    ) -> Result<Self> {
+        let caster = caster(&spec, &transform, sink.as_ref())?;
+        let quarantine = Quarantine::new(quarantine_table(&spec), spec.pipeline.name.as_str());
+        let error_rate = spec.pipeline.on_error.max_rate.map(ErrorRate::new);
+        let lookups_read = Instant::now();
+        Ok(Self {
+            spec,
+            transform,
+            caster,
+            sink,
+            quarantine,
+            error_rate,
+            lookups_read,
+            observer,
+        })
+    }
+
+    /// Goes on with another source schema: the target gains the columns that the SQL now returns.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if a column's type would change in the target.
+    pub async fn replan(&mut self, transform: Transform) -> Result<()> {
+        self.sink.evolve(transform.output_schema()).await?;
+        self.caster = caster(&self.spec, &transform, self.sink.as_ref())?;
+        self.transform = transform;
+        Ok(())
+    }
+
+    /// Takes one batch through SQL, rules, quarantine and one commit. `None` if the batch covers nothing.
+    ///
+    /// # Errors
+    /// A policy that stops the pipeline (nothing of the batch is committed then, except where `max_rate` stops it:
+    /// after its commit), or what writing meets.
+    pub async fn process(
+        &mut self,
+        batch: ChangeBatch,
+        read: ReadFacts,
+        stop: &CancellationToken,
+    ) -> Result<Option<Committed>> {
+        if batch.span().is_empty() {
+            return Ok(None);
+        }
+        let begun = Instant::now();
+        self.refresh_lookups().await?;
+        let transformed = self.transform.run(batch.rows()).await?;
+        let judged = self
+            .transform
+            .rules()
+            .judge(transformed, batch.rows(), batch.meta())?;
+        let rejects = all_rejects(&batch, &judged)?;
+        let rows = self.cast(&judged.kept.rows)?;
+        let transformed_at = Instant::now();
+
+        self.stop_at_rejects(&rejects)?;
+        let quarantined = self.set_aside(&rejects, stop).await?;
+        let written_at = Instant::now();
+        let receipt = self.commit(&rows, batch.span(), stop).await?;
+        let stages = StageTimes {
+            fetch: read.time,
+            transform: transformed_at - begun,
+            write: written_at - transformed_at,
+            commit: written_at.elapsed(),
+            ..StageTimes::default()
+        };
+        let report = self.report(&batch, &judged, quarantined, receipt, stages, read.lag);
+        self.observer.committed(&report);
+        self.stop_at_rate(batch.counts().records, rejects.len() as u64)?;
+        Ok(Some(Committed {
+            span: batch.span().clone(),
+            commit_time: stages.commit,
+        }))
+    }
+
+    async fn commit(
+        &mut self,
+        rows: &[RecordBatch],
+        span: &Span,
+        stop: &CancellationToken,
+    ) -> Result<Receipt> {
+        let sink = self.sink.as_mut();
+        retry::for_ever("the commit", stop, async || sink.write(rows, span).await).await
+    }
+
+    /// Makes rejects durable before the commit that moves the positions over them.
+    async fn set_aside(&mut self, rejects: &[Reject], stop: &CancellationToken) -> Result<u64> {
+        if rejects.is_empty() || self.spec.pipeline.on_error.policy == OnErrorPolicy::Skip {
+            return Ok(0);
+        }
+        let quarantine = &mut self.quarantine;
+        let now = clock::now_micros();
+        retry::for_ever("the quarantine", stop, async || {
+            quarantine.write(rejects, now).await
+        })
+        .await
+    }
+
+    /// `on_error.policy: fail`. Rows that a rule quarantines are not errors: the rule said what to do with them.
+    fn stop_at_rejects(&self, rejects: &[Reject]) -> Result<()> {
+        if self.spec.pipeline.on_error.policy != OnErrorPolicy::Fail {
+            return Ok(());
+        }
+        let mut undecodable = rejects
+            .iter()
+            .filter(|reject| reject.reason != RejectReason::Rule);
+        let Some(first) = undecodable.next() else {
+            return Ok(());
+        };
+        let more = match undecodable.count() {
+            0 => String::new(),
+            others => format!(" (and {others} more in the same batch)"),
+        };
+        Err(Error::new(
+            ErrorKind::Policy,
+            format!("a message cannot be decoded{more}: {}", first.detail),
+        )
+        .at(format!("{}@{}", first.record.partition, first.record.offset))
+        .remedy(
+            "correct the source or `source.columns`; to set such messages aside and go on, use `pipeline.on_error: { policy: quarantine }`",
+        ))
+    }
+
+    fn stop_at_rate(&mut self, records: u64, rejects: u64) -> Result<()> {
+        let Some(rate) = &mut self.error_rate else {
+            return Ok(());
+        };
+        let Some((rejects, among)) = rate.exceeded_by(records, rejects) else {
+            return Ok(());
+        };
+        let shown = self.spec.pipeline.on_error.max_rate.unwrap_or_default();
+        Err(Error::new(
+            ErrorKind::Policy,
+            format!("{rejects} of the last {among} messages were rejected"),
+        )
+        .at(format!("pipeline {}", self.spec.pipeline.name))
+        .expected(format!("at most a share of {shown} (`pipeline.on_error.max_rate`)"))
+        .remedy(format!(
+            "look at them in {}; the batch is committed, and the pipeline goes on after it when it is started again",
+            self.quarantine.table().path
+        )))
+    }
+
+    fn cast(&self, rows: &[RecordBatch]) -> Result<Vec<RecordBatch>> {
+        rows.iter().map(|batch| self.caster.cast(batch)).collect()
+    }
+
+    async fn refresh_lookups(&mut self) -> Result<()> {
+        let shortest = self
+            .spec
+            .tables
+            .iter()
+            .filter_map(|table| table.refresh)
+            .min();
+        if shortest.is_some_and(|refresh| self.lookups_read.elapsed() >= refresh) {
+            let lookups = lookup_tables(&self.spec.tables).await?;
+            self.transform.refresh_lookups(lookups).await?;
+            self.lookups_read = Instant::now();
+        }
+        Ok(())
+    }
+
+    fn report(
+        &self,
+        batch: &ChangeBatch,
+        judged: &Judged,
+        quarantined: u64,
+        receipt: Receipt,
+        stages: StageTimes,
+        lag: Option<u64>,
+    ) -> BatchReport {
+        let mut report = BatchReport::read(self.observer.names(), batch);
+        report.output_rows = judged.kept.source_rows.len() as u64;
+        report.rules = judged
+            .counts
+            .iter()
+            .map(|count| (count.rule.clone(), count.failed))
+            .collect();
+        report.quarantined = quarantined;
+        report.receipt = Some(receipt);
+        report.committed_micros = clock::now_micros();
+        report.stages = stages;
+        report.lag_records = lag;
+        report
+    }
+}
+
+/// Where a pipeline's rejects go.
+pub fn quarantine_table(spec: &PipelineSpec) -> DeltaTableSpec {
+    let configured = spec.pipeline.on_error.table.clone();
+    configured.unwrap_or_else(|| default_table(&spec.sink, &spec.pipeline.name))
+}
+
+/// The lookups of `tables:`, as they are now.
+///
+/// # Errors
+/// [`ErrorKind::Config`] at the table's entry in the pipeline's file.
+pub async fn lookup_tables(tables: &[TableSpec]) -> Result<Vec<Lookup>> {
+    let open_lake = |table: TableSpec| {
+        async move {
+            match &table.kind {
+                TableKind::Delta(delta) => lake::delta::delta_provider(delta).await,
+                TableKind::Iceberg(iceberg) => lake::iceberg::iceberg_provider(iceberg).await,
+                TableKind::Csv(_) | TableKind::Parquet(_) => {
+                    Err(Error::internal("a file is no lakehouse table"))
+                }
+            }
+        }
+        .boxed()
+    };
+    lookups::open(tables, &open_lake).await
+}
+
+fn caster(spec: &PipelineSpec, transform: &Transform, sink: &dyn Sink) -> Result<Caster> {
+    Caster::try_new(transform.output_schema(), &sink.schema()).map_err(|error| {
+        match (error.place(), &spec.transform) {
+            (None, Some(sql)) => error.at(sql.at.clone()),
+            _ => error,
+        }
+    })
+}
+
+/// What the decoder and the rules set aside, in the order of the partitions' offsets.
+fn all_rejects(batch: &ChangeBatch, judged: &Judged) -> Result<Vec<Reject>> {
+    let mut rejects = batch.rejects().to_vec();
+    if judged.quarantined.is_empty() {
+        return Ok(rejects);
+    }
+    let raw = batch.meta().raw.as_ref().ok_or_else(|| {
+        Error::internal("a rule sets rows aside, but the raw records were not kept")
+    })?;
+    for quarantined in &judged.quarantined {
+        let record = raw
+            .get(quarantined.row)
+            .ok_or_else(|| Error::internal(format!("row {} has no raw record", quarantined.row)))?;
+        rejects.push(Reject {
+            record: record.clone(),
+            reason: RejectReason::Rule,
+            column: None,
+            detail: format!("the row does not meet the rule `{}`", quarantined.rule),
+        });
+    }
+    rejects.sort_by(|a, b| {
+        (&a.record.partition, a.record.offset).cmp(&(&b.record.partition, b.record.offset))
+    });
+    Ok(rejects)
+}

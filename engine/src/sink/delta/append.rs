@@ -1,0 +1,160 @@
+//! The commit: rows and positions, or neither.
+
+use std::collections::HashMap;
+
+use arrow::array::RecordBatch;
+use deltalake::kernel::transaction::{CommitData, TransactionError};
+use deltalake::kernel::{Action, Add, Transaction};
+use deltalake::logstore::CommitOrBytes;
+use deltalake::protocol::{DeltaOperation, SaveMode};
+use serde_json::Value;
+use sql::change::Span;
+use sql::{Error, ErrorKind, Result};
+use uuid::Uuid;
+
+use super::DeltaSink;
+use super::progress::app_id;
+use crate::lake::storage::storage_error;
+use crate::sink::protocol::{MAX_ATTEMPTS, Standing, check_batch, standing};
+use crate::sink::{Receipt, failpoint};
+
+/// How one attempt ended.
+enum Attempt {
+    Done,
+    /// The version was taken: the next one may be free.
+    Taken,
+    /// Nobody knows.
+    Unclear(TransactionError),
+}
+
+impl DeltaSink {
+    pub(super) async fn append(&mut self, rows: &[RecordBatch], span: &Span) -> Result<Receipt> {
+        if !check_batch(rows, span, &self.schema)? {
+            return Ok(self.receipt(&[], 0));
+        }
+        self.refresh(None).await?;
+        if standing(&self.stored, span, &self.path)? == Standing::Landed {
+            return Ok(self.landed_before());
+        }
+        failpoint::hit("before_write");
+        let files = self.write_files(rows).await?;
+        failpoint::hit("after_files");
+        let receipt = self.commit(&files, rows, span).await?;
+        if !receipt.already_landed {
+            failpoint::hit("after_commit");
+            failpoint::lose_answer("after_commit")?;
+            self.keep_up().await;
+        }
+        Ok(receipt)
+    }
+
+    async fn commit(
+        &mut self,
+        files: &[Add],
+        rows: &[RecordBatch],
+        span: &Span,
+    ) -> Result<Receipt> {
+        // Tells our own commit from another engine's of the same span.
+        let mark = Uuid::new_v4().to_string();
+        let added = rows.iter().map(|batch| batch.num_rows() as u64).sum();
+        let mut unclear = None;
+        for conflicts in 0..MAX_ATTEMPTS {
+            match self.attempt(files, span, &mark).await? {
+                Attempt::Done => {
+                    self.version += 1;
+                    self.stored.try_advance(span)?;
+                    return Ok(Receipt {
+                        conflicts,
+                        ..self.receipt(files, added)
+                    });
+                }
+                Attempt::Taken => {}
+                Attempt::Unclear(error) => unclear = Some(error),
+            }
+            let ours = self.refresh(Some(&mark)).await?;
+            match standing(&self.stored, span, &self.path) {
+                Ok(Standing::Landed) if ours => {
+                    return Ok(Receipt {
+                        conflicts,
+                        ..self.receipt(files, added)
+                    });
+                }
+                Ok(Standing::Ready) => {}
+                other => {
+                    // An attempt whose end nobody knows may still land: its files must stay.
+                    if unclear.is_none() {
+                        self.delete_files(files).await;
+                    }
+                    other?;
+                    return Ok(Receipt {
+                        conflicts: conflicts + 1,
+                        ..self.landed_before()
+                    });
+                }
+            }
+        }
+        Err(match unclear {
+            Some(error) => storage_error("commit to the Delta table", &self.path, error),
+            None => {
+                self.delete_files(files).await;
+                Error::new(
+                    ErrorKind::Conflict,
+                    format!("the commit lost against other writers {MAX_ATTEMPTS} times"),
+                )
+                .at(&self.path)
+            }
+        })
+    }
+
+    async fn attempt(&self, files: &[Add], span: &Span, mark: &str) -> Result<Attempt> {
+        let actions = files.iter().cloned().map(Action::Add).collect();
+        let operation = DeltaOperation::Write {
+            mode: SaveMode::Append,
+            partition_by: (!self.partition_by.is_empty()).then(|| self.partition_by.clone()),
+            predicate: None,
+        };
+        let facts = HashMap::from([
+            ("isBlindAppend".to_owned(), Value::Bool(true)),
+            ("engineCommit".to_owned(), Value::String(mark.to_owned())),
+        ]);
+        let positions = span
+            .to()
+            .iter()
+            .map(|(partition, next)| Transaction::new(app_id(&self.pipeline, partition), next))
+            .collect();
+        let bytes = CommitData::new(actions, operation, facts, positions)
+            .get_bytes()
+            .map_err(|error| Error::internal("a commit cannot be written down").source(error))?;
+        let next = self.version + 1;
+        let written = self
+            .store
+            .write_commit_entry(next, CommitOrBytes::LogBytes(bytes), Uuid::new_v4())
+            .await;
+        Ok(match written {
+            Ok(()) => Attempt::Done,
+            Err(TransactionError::VersionAlreadyExists(_)) => Attempt::Taken,
+            Err(error) => Attempt::Unclear(error),
+        })
+    }
+
+    fn receipt(&self, files: &[Add], rows: u64) -> Receipt {
+        Receipt {
+            version: i64::try_from(self.version).unwrap_or(i64::MAX),
+            rows,
+            files: files.len() as u64,
+            bytes: files
+                .iter()
+                .map(|file| u64::try_from(file.size).unwrap_or(0))
+                .sum(),
+            conflicts: 0,
+            already_landed: false,
+        }
+    }
+
+    fn landed_before(&self) -> Receipt {
+        Receipt {
+            already_landed: true,
+            ..self.receipt(&[], 0)
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Appends to a Delta table, exactly once.
+//!
+//! One commit holds the rows' files and one `txn` action per topic-partition that moved: `appId`
+//! `<pipeline>/<topic>/<partition>`, `version` the next offset. The commit file's name is the next version and is
+//! created only if it is not there: that is the compare-and-swap. The positions that were checked are those of the
+//! version just below, because after every version that somebody else made its commit is read first.
+//!
+//! What it does not do, and why: it never uses the library's own commit loop, which retries on a newer version
+//! without looking at positions; it holds no list of the table's files; it lists the log only when it opens the table.
+//! A commit costs a few small reads whatever the table's age.
+
+mod append;
+mod maintenance;
+mod progress;
+mod write;
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+use async_trait::async_trait;
+use deltalake::DeltaTable;
+use deltalake::kernel::StructType;
+use deltalake::kernel::engine::arrow_conversion::{TryIntoArrow as _, TryIntoKernel as _};
+use deltalake::kernel::transaction::CommitProperties;
+use deltalake::logstore::LogStoreRef;
+use deltalake::table::config::TablePropertiesExt as _;
+use sql::change::{Position, Span};
+use sql::{Error, ErrorKind, Result};
+
+use super::protocol::MAX_ATTEMPTS;
+use super::{Receipt, Sink};
+use crate::lake::delta::{check_writable, load_error, open_or_create, snapshot};
+use crate::lake::schema::without_metadata;
+use crate::lake::shape::{
+    Missing, added_columns, check_shape, no_partition_column, same_partitions,
+};
+use crate::spec::model::{DeltaTableSpec, PartitionField, PartitionTransform};
+
+/// A writer of one Delta table for one pipeline.
+#[derive(Debug)]
+pub struct DeltaSink {
+    path: String,
+    pipeline: String,
+    table: DeltaTable,
+    store: LogStoreRef,
+    /// The newest version whose commit was read or made, and the positions there.
+    version: u64,
+    stored: Position,
+    /// Columns as the table's metadata has them; files are written with these.
+    file_schema: SchemaRef,
+    /// The same without metadata: the sink's schema.
+    schema: SchemaRef,
+    partition_by: Vec<String>,
+    upkeep: maintenance::Upkeep,
+}
+
+/// The columns of `partition_by` for a Delta table.
+///
+/// # Errors
+/// [`ErrorKind::Config`] for a transform, which Delta does not have, for a column that is not there, and for a
+/// table that would have no other column.
+pub fn partition_columns(partition_by: &[PartitionField], target: &Schema) -> Result<Vec<String>> {
+    let columns = partition_by
+        .iter()
+        .map(|field| {
+            if field.transform != PartitionTransform::Identity {
+                return Err(Error::config(format!(
+                    "a Delta table has no partition transforms, but `{}` is partitioned by one",
+                    field.column
+                ))
+                .at(&field.at)
+                .remedy("Compute the partition's value as a column in the SQL, for example CAST(ts AS DATE) AS day, and partition by that."));
+            }
+            match target.column_with_name(&field.column) {
+                None => Err(no_partition_column(field)),
+                Some((_, column)) if column.data_type().is_nested() => Err(Error::config(format!(
+                    "column `{}` of type {} cannot be a partition",
+                    field.column,
+                    column.data_type()
+                ))
+                .at(&field.at)),
+                Some(_) => Ok(field.column.clone()),
+            }
+        })
+        .collect::<Result<Vec<_>>>()?;
+    if !columns.is_empty() && columns.len() == target.fields().len() {
+        return Err(
+            Error::config("every column of the table is a partition column")
+                .remedy("Leave at least one column out of `partition_by`."),
+        );
+    }
+    Ok(columns)
+}
+
+impl DeltaSink {
+    /// Opens or creates the table and reads where `pipeline` stands in it. `target` has Delta's types.
+    ///
+    /// # Errors
+    /// As [`super::open`].
+    pub async fn open(
+        spec: &DeltaTableSpec,
+        pipeline: &str,
+        target: &Schema,
+        partition_by: &[String],
+        missing: Missing,
+    ) -> Result<Self> {
+        let table = open_or_create(spec, target, partition_by).await?;
+        let mut sink = Self {
+            path: spec.path.clone(),
+            pipeline: pipeline.to_owned(),
+            store: table.log_store(),
+            table,
+            version: 0,
+            stored: Position::new(),
+            file_schema: Arc::new(Schema::empty()),
+            schema: Arc::new(Schema::empty()),
+            partition_by: Vec::new(),
+            upkeep: maintenance::Upkeep::default(),
+        };
+        if sink.store.name() != "DefaultLogStore" {
+            return Err(Error::config("this kind of storage is not built in").at(&sink.path));
+        }
+        sink.adopt().await?;
+        if !partition_by.is_empty() {
+            same_partitions(&sink.partition_by, partition_by, &sink.path)?;
+        }
+        check_shape(target, &sink.schema, missing, &sink.path)?;
+        if missing == Missing::Add {
+            sink.add_columns(target).await?;
+        }
+        Ok(sink)
+    }
+
+    /// Takes over what the freshly loaded handle says.
+    async fn adopt(&mut self) -> Result<()> {
+        let state = snapshot(&self.table, &self.path)?;
+        check_writable(state.protocol(), state.metadata(), &self.path)?;
+        let file_schema: Schema = state.schema().as_ref().try_into_arrow().map_err(|error| {
+            Error::config("the Delta table has columns that the engine does not know")
+                .at(&self.path)
+                .source(error)
+        })?;
+        self.partition_by = state.metadata().partition_columns().to_vec();
+        self.version = state.version();
+        let settings = state.table_config();
+        self.upkeep.configure(
+            settings.checkpoint_interval,
+            settings.enable_expired_log_cleanup(),
+        );
+        self.schema = Arc::new(without_metadata(&file_schema));
+        self.file_schema = Arc::new(file_schema);
+        let replayed = progress::replay(&self.store, &self.pipeline, self.version, &self.path);
+        let (stored, checkpoint) = replayed.await?;
+        self.stored = stored;
+        self.upkeep.checkpoint = checkpoint;
+        Ok(())
+    }
+
+    /// Loads the table anew: somebody changed its metadata, or cleaned the log under us.
+    async fn reload(&mut self) -> Result<()> {
+        let before = Arc::clone(&self.schema);
+        // A new handle: the old one could only go forward along commits that may be gone.
+        let mut table = DeltaTable::new(self.store.clone(), self.table.config.clone());
+        table
+            .load()
+            .await
+            .map_err(|error| load_error(error, &self.path))?;
+        self.table = table;
+        self.adopt().await?;
+        // Only columns may have come; anything else would not take the batches that are under way.
+        check_shape(&before, &self.schema, Missing::Refuse, &self.path)
+    }
+
+    async fn add_columns(&mut self, target: &Schema) -> Result<()> {
+        let mut failed = None;
+        for _ in 0..MAX_ATTEMPTS {
+            let added = added_columns(target, &self.schema, &self.path)?;
+            if added.fields().is_empty() {
+                return Ok(());
+            }
+            let added: StructType = (&added).try_into_kernel().map_err(|error| {
+                Error::internal("new columns are no Delta columns").source(error)
+            })?;
+            let done = self
+                .table
+                .clone()
+                .add_columns()
+                .with_fields(added.fields().cloned().collect::<Vec<_>>())
+                .with_commit_properties(
+                    CommitProperties::default()
+                        .with_max_retries(0)
+                        .with_create_checkpoint(false)
+                        .with_cleanup_expired_logs(Some(false)),
+                )
+                .await;
+            // Whatever the answer was: the table says whether the columns are there.
+            self.reload().await?;
+            failed = done.err();
+        }
+        let conflict = Error::new(ErrorKind::Conflict, "cannot add columns to the Delta table");
+        Err(match failed {
+            Some(error) => conflict.at(&self.path).source(error),
+            None => conflict.at(&self.path),
+        })
+    }
+}
+
+#[async_trait]
+impl Sink for DeltaSink {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    async fn progress(&mut self) -> Result<Position> {
+        self.refresh(None).await?;
+        Ok(self.stored.clone())
+    }
+
+    async fn write(&mut self, rows: &[RecordBatch], span: &Span) -> Result<Receipt> {
+        self.append(rows, span).await
+    }
+
+    async fn evolve(&mut self, schema: &SchemaRef) -> Result<()> {
+        let target =
+            crate::lake::schema::target_schema(schema, crate::lake::schema::TableFormat::Delta)?;
+        self.refresh(None).await?;
+        self.add_columns(&target).await
+    }
+}

@@ -1,0 +1,111 @@
+//! Data files: rows in their order, one file per partition.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
+use arrow::row::{RowConverter, SortField};
+use deltalake::Path;
+use deltalake::kernel::Add;
+use deltalake::logstore::object_store::ObjectStoreExt as _;
+use deltalake::operations::write::writer::{DeltaWriter, WriterConfig};
+use deltalake::table::config::TablePropertiesExt as _;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+use sql::{Error, Result};
+
+use super::DeltaSink;
+use crate::lake::cast::Caster;
+use crate::lake::delta::snapshot;
+use crate::lake::storage::storage_error;
+
+impl DeltaSink {
+    /// Writes the rows' files. They are no part of the table until they are committed.
+    pub(super) async fn write_files(&self, rows: &[RecordBatch]) -> Result<Vec<Add>> {
+        if rows.iter().all(|batch| batch.num_rows() == 0) {
+            return Ok(Vec::new());
+        }
+        let failed = |error| storage_error("write a data file", &self.path, error);
+        let caster = Caster::try_new(&self.schema, &self.file_schema)?;
+        let mut writer = self.writer()?;
+        for batch in rows.iter().filter(|batch| batch.num_rows() > 0) {
+            let batch = caster.cast(batch)?;
+            for part in self.split(&batch)? {
+                writer.write(&part).await.map_err(failed)?;
+            }
+        }
+        let mut files = writer.close().await.map_err(failed)?;
+        // The library closes its writers in no order.
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(files)
+    }
+
+    fn writer(&self) -> Result<DeltaWriter> {
+        let level = ZstdLevel::try_new(1)
+            .map_err(|error| Error::internal("zstd has no level 1").source(error))?;
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(level))
+            .build();
+        let indexed = snapshot(&self.table, &self.path)?
+            .table_config()
+            .num_indexed_cols();
+        let config = WriterConfig::new(
+            Arc::clone(&self.file_schema),
+            self.partition_by.clone(),
+            Some(properties),
+            None,
+            None,
+            indexed,
+            None,
+        );
+        Ok(DeltaWriter::new(self.store.object_store(None), config))
+    }
+
+    /// One batch per partition value, in order of first appearance, rows in their order: the library's own split
+    /// sorts the rows by partition, and its sort is not stable.
+    fn split(&self, batch: &RecordBatch) -> Result<Vec<RecordBatch>> {
+        if self.partition_by.is_empty() {
+            return Ok(vec![batch.clone()]);
+        }
+        let failed = |error| Error::internal("cannot split rows by their partition").source(error);
+        let columns: Vec<ArrayRef> = self
+            .partition_by
+            .iter()
+            .filter_map(|name| batch.column_by_name(name).cloned())
+            .collect();
+        let fields = columns
+            .iter()
+            .map(|column| SortField::new(column.data_type().clone()))
+            .collect();
+        let converter = RowConverter::new(fields).map_err(failed)?;
+        let keys = converter.convert_columns(&columns).map_err(failed)?;
+        let mut groups: Vec<Vec<u32>> = Vec::new();
+        let mut group_of = HashMap::new();
+        for (row, key) in (0_u32..).zip(keys.iter()) {
+            let group = *group_of.entry(key.owned()).or_insert_with(|| {
+                groups.push(Vec::new());
+                groups.len() - 1
+            });
+            if let Some(group) = groups.get_mut(group) {
+                group.push(row);
+            }
+        }
+        groups
+            .into_iter()
+            .map(|rows| take_record_batch(batch, &UInt32Array::from(rows)).map_err(failed))
+            .collect()
+    }
+
+    /// Deletes files that certainly belong to no version. Only tidiness: failures are ignored.
+    pub(super) async fn delete_files(&self, files: &[Add]) {
+        let store = self.store.object_store(None);
+        for file in files {
+            if let Ok(path) = Path::parse(&file.path)
+                && let Err(error) = store.delete(&path).await
+            {
+                tracing::debug!(path = file.path, error = %error, "cannot delete an unused data file");
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Data files: rows in their order, one file per partition.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use iceberg::arrow::RecordBatchPartitionSplitter;
+use iceberg::spec::{DataFile, DataFileFormat, PartitionKey, Struct};
+use iceberg::writer::base_writer::data_file_writer::DataFileWriterBuilder;
+use iceberg::writer::file_writer::ParquetWriterBuilder;
+use iceberg::writer::file_writer::location_generator::{
+    DefaultFileNameGenerator, DefaultLocationGenerator,
+};
+use iceberg::writer::file_writer::rolling_writer::RollingFileWriterBuilder;
+use iceberg::writer::partitioning::PartitioningWriter as _;
+use iceberg::writer::partitioning::fanout_writer::FanoutWriter;
+use iceberg::writer::{IcebergWriter as _, IcebergWriterBuilder as _};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+use sql::{Error, Result};
+use uuid::Uuid;
+
+use super::IcebergSink;
+use crate::lake::cast::Caster;
+use crate::lake::iceberg::iceberg_error;
+
+type FileWriterBuilder =
+    DataFileWriterBuilder<ParquetWriterBuilder, DefaultLocationGenerator, DefaultFileNameGenerator>;
+
+impl IcebergSink {
+    /// Writes the rows' files. They are no part of the table until they are committed.
+    pub(super) async fn write_files(&self, rows: &[RecordBatch]) -> Result<Vec<DataFile>> {
+        let caster = Caster::try_new(&self.schema, &self.file_schema)?;
+        let batches = rows
+            .iter()
+            .filter(|batch| batch.num_rows() > 0)
+            .map(|batch| caster.cast(batch))
+            .collect::<Result<Vec<_>>>()?;
+        if batches.is_empty() {
+            return Ok(Vec::new());
+        }
+        let builder = self.file_writer()?;
+        let written = if self
+            .table
+            .metadata()
+            .default_partition_spec()
+            .is_unpartitioned()
+        {
+            self.write_flat(builder, batches).await
+        } else {
+            self.write_partitioned(builder, batches).await
+        };
+        written.map_err(|error| iceberg_error("write a data file", &self.place, error))
+    }
+
+    fn file_writer(&self) -> Result<FileWriterBuilder> {
+        let level = ZstdLevel::try_new(1)
+            .map_err(|error| Error::internal("zstd has no level 1").source(error))?;
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(level))
+            .build();
+        let metadata = self.table.metadata();
+        let schema = Arc::clone(metadata.current_schema());
+        let locations = DefaultLocationGenerator::new(metadata)
+            .map_err(|error| iceberg_error("name a data file", &self.place, error))?;
+        let names = DefaultFileNameGenerator::new(
+            Uuid::new_v4().to_string(),
+            None,
+            DataFileFormat::Parquet,
+        );
+        let rolling = RollingFileWriterBuilder::new_with_default_file_size(
+            ParquetWriterBuilder::new(properties, schema),
+            self.table.file_io().clone(),
+            locations,
+            names,
+        );
+        Ok(DataFileWriterBuilder::new(rolling))
+    }
+
+    async fn write_flat(
+        &self,
+        builder: FileWriterBuilder,
+        batches: Vec<RecordBatch>,
+    ) -> iceberg::Result<Vec<DataFile>> {
+        let metadata = self.table.metadata();
+        // Names the spec: a table that was partitioned once has an empty spec that is not its first.
+        let key = PartitionKey::new(
+            metadata.default_partition_spec().as_ref().clone(),
+            Arc::clone(metadata.current_schema()),
+            Struct::empty(),
+        );
+        let mut writer = builder.build(Some(key)).await?;
+        for batch in batches {
+            writer.write(batch).await?;
+        }
+        writer.close().await
+    }
+
+    async fn write_partitioned(
+        &self,
+        builder: FileWriterBuilder,
+        batches: Vec<RecordBatch>,
+    ) -> iceberg::Result<Vec<DataFile>> {
+        let metadata = self.table.metadata();
+        let splitter = RecordBatchPartitionSplitter::try_new_with_computed_values(
+            Arc::clone(metadata.current_schema()),
+            Arc::clone(metadata.default_partition_spec()),
+        )?;
+        let mut writer = FanoutWriter::new(builder);
+        for batch in batches {
+            for (key, rows) in splitter.split(&batch)? {
+                writer.write(key, rows).await?;
+            }
+        }
+        writer.close().await
+    }
+
+    /// Deletes files that certainly belong to no snapshot. Only tidiness: failures are ignored.
+    pub(super) async fn delete_files(&self, files: &[DataFile]) {
+        for file in files {
+            self.delete(file.file_path()).await;
+        }
+    }
+
+    pub(super) async fn delete(&self, path: &str) {
+        if let Err(error) = self.catalog.file_io().delete(path).await {
+            tracing::debug!(path, error = %error, "cannot delete an unused file");
+        }
+    }
+}

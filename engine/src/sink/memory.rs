@@ -1,0 +1,148 @@
+//! A table in memory: the double of the lake sinks, and the shortest description of what a sink does.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use sql::change::{Position, Span};
+use sql::{Error, ErrorKind, Result};
+
+use super::protocol::{Standing, check_batch, standing};
+use super::{Receipt, Sink};
+use crate::lake::cast::Caster;
+use crate::lake::shape::added_columns;
+
+/// What goes wrong at the next write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing is committed, and the caller is told so.
+    BeforeCommit,
+    /// It is committed, and the caller is told that it failed.
+    LostAnswer,
+}
+
+/// A table that several sinks may write, as several engines would.
+#[derive(Debug, Clone)]
+pub struct MemoryTable(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    schema: SchemaRef,
+    rows: Vec<RecordBatch>,
+    positions: BTreeMap<String, Position>,
+    version: i64,
+    fault: Option<Fault>,
+}
+
+impl MemoryTable {
+    /// An empty table.
+    pub fn new(schema: SchemaRef) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            schema,
+            rows: Vec::new(),
+            positions: BTreeMap::new(),
+            version: 0,
+            fault: None,
+        })))
+    }
+
+    /// The committed rows, in order of commits.
+    pub fn rows(&self) -> Vec<RecordBatch> {
+        self.0.lock().rows.clone()
+    }
+
+    /// Lets the next write fail.
+    pub fn fail_next(&self, fault: Fault) {
+        self.0.lock().fault = Some(fault);
+    }
+
+    /// A writer for `pipeline`.
+    pub fn sink(&self, pipeline: impl Into<String>) -> MemorySink {
+        MemorySink {
+            schema: Arc::clone(&self.0.lock().schema),
+            table: self.clone(),
+            pipeline: pipeline.into(),
+        }
+    }
+}
+
+/// A writer of a [`MemoryTable`].
+#[derive(Debug)]
+pub struct MemorySink {
+    table: MemoryTable,
+    pipeline: String,
+    schema: SchemaRef,
+}
+
+#[async_trait]
+impl Sink for MemorySink {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    async fn progress(&mut self) -> Result<Position> {
+        let state = self.table.0.lock();
+        Ok(state
+            .positions
+            .get(&self.pipeline)
+            .cloned()
+            .unwrap_or_default())
+    }
+
+    async fn write(&mut self, rows: &[RecordBatch], span: &Span) -> Result<Receipt> {
+        let mut state = self.table.0.lock();
+        let mut receipt = Receipt {
+            version: state.version,
+            ..Receipt::default()
+        };
+        if !check_batch(rows, span, &self.schema)? {
+            return Ok(receipt);
+        }
+        let mut stored = state
+            .positions
+            .get(&self.pipeline)
+            .cloned()
+            .unwrap_or_default();
+        if standing(&stored, span, "memory")? == Standing::Landed {
+            receipt.already_landed = true;
+            return Ok(receipt);
+        }
+        let fault = state.fault.take();
+        let failed = || Error::new(ErrorKind::Unavailable, "a fault was asked for");
+        if fault == Some(Fault::BeforeCommit) {
+            return Err(failed());
+        }
+        stored.try_advance(span)?;
+        state.positions.insert(self.pipeline.clone(), stored);
+        state
+            .rows
+            .extend(rows.iter().filter(|b| b.num_rows() > 0).cloned());
+        state.version += 1;
+        if fault == Some(Fault::LostAnswer) {
+            return Err(failed());
+        }
+        receipt.version = state.version;
+        receipt.rows = rows.iter().map(|batch| batch.num_rows() as u64).sum();
+        Ok(receipt)
+    }
+
+    async fn evolve(&mut self, schema: &SchemaRef) -> Result<()> {
+        let mut state = self.table.0.lock();
+        let added = added_columns(schema, &state.schema, "memory")?;
+        let fields = state.schema.fields().iter().chain(added.fields()).cloned();
+        let evolved = Schema::new(fields.collect::<Vec<_>>());
+        // Old rows fill up with nulls, as readers of a lake table see them.
+        let caster = Caster::try_new(&state.schema, &evolved)?;
+        state.rows = state
+            .rows
+            .iter()
+            .map(|batch| caster.cast(batch))
+            .collect::<Result<_>>()?;
+        state.schema = Arc::new(evolved);
+        self.schema = Arc::clone(&state.schema);
+        Ok(())
+    }
+}

@@ -1,0 +1,5 @@
+//! The command line as a user meets it: what it prints, what it exits with.
+
+mod bad_input;
+mod case;
+mod queries;

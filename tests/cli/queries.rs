@@ -1,0 +1,1 @@
+//! `engine sql` over what pipelines wrote and read.
