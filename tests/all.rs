@@ -2,6 +2,7 @@
 
 mod decoder;
 mod lake;
+mod run;
 mod source;
 mod spec;
 mod stack;

@@ -1,8 +1,10 @@
 //! The port through which changes come in.
 
 mod memory;
+mod pulse;
 
 pub use memory::MemoryFeed;
+pub use pulse::Pulse;
 
 use std::time::Duration;
 
@@ -54,4 +56,9 @@ pub trait ChangeFeed: Send {
 
     /// Records between the feed's position and the ends of its partitions as last seen; `None` if not known.
     fn lag(&self) -> Option<u64>;
+
+    /// The line that is open while [`ChangeFeed::next`] is under way, if the feed has one.
+    fn pulse(&self) -> Option<Pulse> {
+        None
+    }
 }
