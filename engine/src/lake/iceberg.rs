@@ -275,9 +275,9 @@ impl OpenCatalog {
         partition_by: &[PartitionField],
     ) -> Result<()> {
         let failed = |error| iceberg_error("create the Iceberg table", &ident.to_string(), error);
-        self.create_namespaces(ident.namespace()).await?;
         let schema = arrow_schema_to_schema_auto_assign_ids(columns).map_err(failed)?;
         let spec = partition_spec(&schema, partition_by)?;
+        self.create_namespaces(ident.namespace()).await?;
         let creation = TableCreation::builder()
             .name(ident.name().to_owned())
             .schema(schema)
@@ -331,7 +331,7 @@ fn prepare(file: &Path, warehouse: &str, absent: Absent) -> Result<()> {
     if absent == Absent::Refuse {
         if !file.exists() {
             return Err(Error::config("there is no catalog file").at(place).remedy(
-                "Check the path. A pipeline's own catalog is there after its first start.",
+                "Check the path. A pipeline's own catalog is there after its first run: `engine run --once FILE`.",
             ));
         }
         return Ok(());
@@ -464,6 +464,16 @@ fn partition_name(column: &str, transform: &Transform) -> String {
     }
 }
 
+/// Whether a new table with `columns` can be partitioned by `partition_by`.
+///
+/// # Errors
+/// [`ErrorKind::Config`] for a column that is not there and for a transform that its type does not have.
+pub fn check_new_partitions(columns: &Schema, partition_by: &[PartitionField]) -> Result<()> {
+    let schema = arrow_schema_to_schema_auto_assign_ids(columns)
+        .map_err(|error| iceberg_error("map the columns", "sink", error))?;
+    partition_spec(&schema, partition_by).map(drop)
+}
+
 /// The partition spec of `partition_by` over `schema`.
 ///
 /// # Errors
@@ -484,6 +494,8 @@ pub(crate) fn partition_spec(
                 field.column, source.field_type
             ))
             .at(&field.at)
+            .expected("a date or a timestamp for `year`, `month`, `day` and `hour`; a number, a text or bytes for `truncate`")
+            .remedy("partition by another column or transform, or CAST the column in the SQL")
             .source(error)
         })?;
         let name = partition_name(&field.column, &transform);
