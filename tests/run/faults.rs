@@ -75,7 +75,11 @@ async fn what_would_fail_again_ends_the_pipeline_at_once_and_a_restart_goes_on()
         bench.put(&["a", "b"]);
         let error = bench.run().await.unwrap_err();
         assert_eq!(error.kind(), kind);
-        assert_eq!(bench.script.attempts(), 1, "nothing is committed after an error");
+        assert_eq!(
+            bench.script.attempts(),
+            1,
+            "nothing is committed after an error"
+        );
         assert_eq!(bench.ids(), [0_i64; 0]);
         bench.run().await.unwrap();
         assert_eq!(bench.ids(), [0, 1]);
@@ -125,10 +129,7 @@ async fn the_last_attempt_of_who_is_told_to_stop_commits_if_it_can() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pipeline_that_failed_leaves_nothing_running_behind_it() {
-    let mut bench = Bench::new(
-        &unbounded(),
-        Script::always(Step::Fail(ErrorKind::Storage)),
-    );
+    let mut bench = Bench::new(&unbounded(), Script::always(Step::Fail(ErrorKind::Storage)));
     bench.put(&["a"]);
     let error = bench.spawn().await.await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Storage);

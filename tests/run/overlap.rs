@@ -66,10 +66,17 @@ async fn told_to_stop_the_batch_at_hand_is_committed_whatever_the_trigger_says()
     // What was read is committed, nothing else is.
     assert_eq!(
         outcome.position,
-        bench.script.spans().last().map_or_else(Position::new, |s| s.to().clone())
+        bench
+            .script
+            .spans()
+            .last()
+            .map_or_else(Position::new, |s| s.to().clone())
     );
     let ids = bench.ids();
-    assert_eq!(ids, (0..i64::try_from(ids.len()).unwrap()).collect::<Vec<_>>());
+    assert_eq!(
+        ids,
+        (0..i64::try_from(ids.len()).unwrap()).collect::<Vec<_>>()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -212,9 +212,9 @@ impl OpenCatalog {
         partition_by: &[PartitionField],
     ) -> Result<()> {
         let failed = |error| iceberg_error("create the Iceberg table", &ident.to_string(), error);
-        self.create_namespaces(ident.namespace()).await?;
         let schema = arrow_schema_to_schema_auto_assign_ids(columns).map_err(failed)?;
         let spec = partition_spec(&schema, partition_by)?;
+        self.create_namespaces(ident.namespace()).await?;
         let creation = TableCreation::builder()
             .name(ident.name().to_owned())
             .schema(schema)
@@ -279,7 +279,7 @@ fn prepare(file: &Path, warehouse: &str, absent: Absent) -> Result<()> {
     if absent == Absent::Refuse {
         if !file.exists() {
             return Err(Error::config("there is no catalog file").at(place).remedy(
-                "Check the path. A pipeline's own catalog is there after its first start.",
+                "Check the path. A pipeline's own catalog is there after its first run: `engine run --once FILE`.",
             ));
         }
         return Ok(());

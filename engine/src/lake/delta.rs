@@ -45,7 +45,7 @@ pub async fn open(spec: &DeltaTableSpec) -> Result<DeltaTable> {
     let Some(table) = load(table, &spec.path).await? else {
         return Err(Error::config("there is no Delta table")
             .at(&spec.path)
-            .remedy("Check the path. A pipeline's own target is there after its first commit."));
+            .remedy("Check the path. A pipeline's own target is there after its first run: `engine run --once FILE`."));
     };
     let snapshot = snapshot(&table, &spec.path)?;
     check_readable(snapshot.protocol(), &spec.path)?;

@@ -10,7 +10,7 @@ pub mod catalog;
 mod compatible;
 pub mod delta;
 pub mod iceberg;
-pub(crate) mod partitions;
+pub mod partitions;
 pub mod schema;
 pub mod shape;
 pub mod storage;
