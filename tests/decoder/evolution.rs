@@ -211,6 +211,22 @@ fn a_schema_that_contradicts_itself_is_a_reject() {
 }
 
 #[test]
+fn a_stray_message_without_schema_is_set_aside() {
+    let mut decoder = learning();
+    let good = with_schema(&typed("v", "int32"), r#"{"v":1}"#);
+    row(&mut decoder, &good);
+    for value in [
+        envelope("c", "null", r#"{"v":1}"#),
+        envelope("d", "null", "null"),
+        r#"{"v":1}"#.to_owned(),
+    ] {
+        let rejected = reject(&mut decoder, &Message::value(&value));
+        assert_eq!(rejected.reason, R::BadSchema, "{value}");
+    }
+    row(&mut decoder, &good);
+}
+
+#[test]
 fn names_of_metadata_columns_are_refused() {
     let mut decoder = learning();
     let error = with_schema(&typed("_op", "string"), r#"{"_op":"x"}"#)
@@ -240,6 +256,16 @@ fn names_of_metadata_columns_are_refused() {
         true,
     ));
     assert_eq!(refused(columns), ErrorKind::Config);
+    let strict = DataType::List(std::sync::Arc::new(Field::new(
+        "item",
+        DataType::Int32,
+        false,
+    )));
+    let list = engine::spec::model::DeclaredType::List;
+    assert_eq!(
+        refused(columns_of(&[("a", list, strict)])),
+        ErrorKind::Config
+    );
     assert_eq!(refused(Vec::new()), ErrorKind::Config);
 }
 

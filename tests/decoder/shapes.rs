@@ -8,14 +8,14 @@ use sql::change::RejectReason as R;
 
 use super::harness::*;
 
-fn id_and_name() -> JsonDecoder {
+pub fn id_and_name() -> JsonDecoder {
     declared(&[
         ("id", T::Integer, DataType::Int64),
         ("name", T::Text, DataType::Utf8),
     ])
 }
 
-fn fields() -> String {
+pub fn fields() -> String {
     [
         field("id", r#""type":"int64""#),
         field("name", r#""type":"string""#),
@@ -23,7 +23,7 @@ fn fields() -> String {
     .join(",")
 }
 
-const NAMES: [&str; 3] = ["id", "name", "_op"];
+pub const NAMES: [&str; 3] = ["id", "name", "_op"];
 
 #[test]
 fn envelopes_of_every_wrapping_are_the_same_row() {
@@ -171,68 +171,6 @@ fn a_row_with_columns_of_those_names_is_still_a_row() {
 }
 
 #[test]
-fn flattened_rows_in_every_delete_mode() {
-    let mut decoder = id_and_name();
-    for (message, expected) in [
-        (Message::value(r#"{"id":1,"name":"x"}"#), ["1", "x", "u"]),
-        (
-            Message::value(r#"{"id":1,"name":"x","__deleted":"false"}"#),
-            ["1", "x", "u"],
-        ),
-        (
-            Message::value(r#"{"id":1,"name":"","__deleted":"true"}"#),
-            ["1", "NULL", "d"],
-        ),
-        (
-            Message::value(r#"{"id":1,"name":"","__deleted":true,"__op":"d"}"#),
-            ["1", "NULL", "d"],
-        ),
-        (
-            Message::value(r#"{"__op":"r","__table":"t","__lsn":12,"name":"x","id":1}"#),
-            ["1", "x", "r"],
-        ),
-        (
-            Message::value(r#"{"id":1,"name":"x"}"#).header("__op", "c"),
-            ["1", "x", "c"],
-        ),
-        (
-            Message::value(r#"{"id":1,"name":"x"}"#).header("__op", "\"c\""),
-            ["1", "x", "c"],
-        ),
-    ] {
-        let rows = row(&mut decoder, &message).rows;
-        assert_eq!(cells(&rows, &NAMES, 0), expected, "{message:?}");
-    }
-    let timed = Message::value(r#"{"id":1,"__source_ts_ms":1700000000123}"#);
-    assert_eq!(
-        row(&mut decoder, &timed).meta.commit_micros,
-        [1_700_000_000_123_000]
-    );
-    let timeless = Message::value(r#"{"id":1}"#);
-    let decoded = row(&mut decoder, &timeless);
-    assert_eq!(decoded.meta.commit_micros, [i64::MIN]);
-    assert_eq!(cell(&decoded.rows, "_commit_timestamp", 0), "NULL");
-    let odd = Message::value(r#"{"id":1,"__op":"x"}"#);
-    assert_eq!(reject(&mut decoder, &odd).reason, R::UnknownShape);
-}
-
-#[test]
-fn flattened_rows_with_a_schema_keep_added_fields_out_of_the_table() {
-    let mut decoder = decoder(DecoderOptions::default());
-    let schema = format!(
-        r#"{{"type":"struct","fields":[{},{}],"optional":false,"name":"t.Value"}}"#,
-        fields(),
-        field("__deleted", r#""type":"string""#)
-    );
-    let message = Message::value(&format!(
-        r#"{{"schema":{schema},"payload":{{"id":1,"name":"x","__deleted":"true"}}}}"#
-    ));
-    let rows = row(&mut decoder, &message).rows;
-    assert_eq!(cells(&rows, &NAMES, 0), ["1", "NULL", "d"]);
-    assert!(rows.column_by_name("__deleted").is_none());
-}
-
-#[test]
 fn a_schemaless_source_without_columns_says_what_to_declare() {
     let mut decoder = decoder(DecoderOptions::default());
     let message = Message::value(&envelope("c", "null", r#"{"id":7,"name":"x"}"#)).at(5);
@@ -348,4 +286,51 @@ fn cloud_events_with_schemas_and_with_avro() {
         reject(&mut decoder, &cloud("\"T2JqAQ==\"")).reason,
         R::UnknownShape
     );
+}
+
+#[test]
+fn keys_that_nobody_knows_do_not_get_in_the_way() {
+    let mut decoder = id_and_name();
+    for round in 0..3 {
+        let unknown: Vec<String> = (0..700)
+            .map(|i| format!("\"k{round}_{i}\":[{i}]"))
+            .collect();
+        let after = format!(r#"{{{},"name":"x","id":{round}}}"#, unknown.join(","));
+        let rows = row(
+            &mut decoder,
+            &Message::value(&envelope("c", "null", &after)),
+        )
+        .rows;
+        assert_eq!(cells(&rows, &NAMES, 0), [&round.to_string(), "x", "c"]);
+    }
+}
+
+#[test]
+fn rows_may_have_hundreds_of_columns() {
+    let names: Vec<String> = (0..300).map(|i| format!("c{i}")).collect();
+    let columns: Vec<(&str, T, DataType)> = names
+        .iter()
+        .map(|name| (name.as_str(), T::Integer, DataType::Int32))
+        .collect();
+    let mut decoder = declared(&columns);
+    let member = |i: usize| format!("\"c{i}\":{i}");
+    let forwards: Vec<String> = (0..300).map(member).collect();
+    let backwards: Vec<String> = (0..300).rev().map(member).collect();
+    for members in [&forwards, &backwards] {
+        let after = format!("{{{}}}", members.join(","));
+        let rows = row(
+            &mut decoder,
+            &Message::value(&envelope("c", "null", &after)),
+        )
+        .rows;
+        for (i, name) in names.iter().enumerate() {
+            assert_eq!(cell(&rows, name, 0), i.to_string());
+        }
+    }
+    let twice = format!("{{{},{}}}", forwards.join(","), member(299));
+    let rejected = reject(
+        &mut decoder,
+        &Message::value(&envelope("c", "null", &twice)),
+    );
+    assert_eq!(rejected.detail, "the key `c299` comes twice in one object");
 }

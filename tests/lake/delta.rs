@@ -115,3 +115,18 @@ async fn rows_keep_their_order_in_delta_partitions() {
 async fn rows_keep_their_order_in_iceberg_partitions() {
     rows_keep_their_order(Kind::Iceberg).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_without_a_partition_value_have_a_partition() {
+    for kind in [Kind::Delta, Kind::Iceberg] {
+        let bench = Bench::new(kind).partitioned(&[("tier", PartitionTransform::Identity)]);
+        let mut sink = bench.sink().await;
+        let narrow = rows(0, 4).project(&[0]).unwrap();
+        let batch = fitted(sink.as_ref(), &narrow);
+        sink.write(&[batch], &step(0, 4)).await.unwrap();
+        let nulls = bench
+            .query("SELECT id FROM t WHERE tier IS NULL ORDER BY id")
+            .await;
+        assert_eq!(longs(&nulls), [0, 1, 2, 3], "{kind:?}");
+    }
+}

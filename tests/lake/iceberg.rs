@@ -51,6 +51,30 @@ async fn positions_are_in_the_snapshot_and_in_the_properties() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metadata_files_that_left_the_log_are_deleted() {
+    let bench = Bench::new(Kind::Iceberg);
+    bench.sink().await;
+    let (path, mut first) = metadata(&bench);
+    let properties = &mut first["properties"];
+    assert_eq!(
+        properties["write.metadata.delete-after-commit.enabled"],
+        "true"
+    );
+    assert_eq!(properties["write.metadata.previous-versions-max"], "100");
+    properties["write.metadata.previous-versions-max"] = json!("2");
+    std::fs::write(&path, first.to_string()).unwrap();
+    let mut sink = bench.sink().await;
+    for at in 0..6 {
+        let batch = fitted(sink.as_ref(), &rows(at, at + 1));
+        sink.write(&[batch], &step(at, at + 1)).await.unwrap();
+    }
+    let files = std::fs::read_dir(path.parent().unwrap()).unwrap().flatten();
+    let files = files.filter(|f| f.path().to_string_lossy().ends_with(".metadata.json"));
+    assert_eq!(files.count(), 3, "the current one and two before it");
+    assert_eq!(bench.ids().await, (0..6).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_without_rows_makes_a_snapshot() {
     let bench = Bench::new(Kind::Iceberg);
     bench.sink().await.write(&[], &step(0, 7)).await.unwrap();
@@ -75,6 +99,23 @@ async fn a_table_that_was_rolled_back_has_the_positions_of_its_rows() {
     assert_eq!(bench.ids().await, [0, 1]);
     let stored = bench.sink().await.progress().await.unwrap();
     assert_eq!(stored, position(&[("db.customers", 0, 2)]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_that_came_after_the_snapshot_of_a_rollback_has_no_position() {
+    let bench = three_commits().await;
+    let (path, before) = metadata(&bench);
+    let mut sink = bench.sink().await;
+    let late = super::harness::span(&[], &[("late", 0, 5)]);
+    sink.write(&[], &late).await.unwrap();
+    let (newest, mut metadata) = metadata(&bench);
+    assert_ne!(path, newest);
+    metadata["current-snapshot-id"] = before["current-snapshot-id"].clone();
+    metadata["refs"]["main"]["snapshot-id"] = before["current-snapshot-id"].clone();
+    assert_eq!(metadata["properties"]["engine.customers.pos.late.0"], "5");
+    std::fs::write(newest, metadata.to_string()).unwrap();
+    let stored = bench.sink().await.progress().await.unwrap();
+    assert_eq!(stored, position(&[("db.customers", 0, 3)]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -104,3 +104,36 @@ fn the_default_place_is_beside_the_target() {
         "file:///lake/_quarantine/customers"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_default_place_of_an_iceberg_target_can_be_written() {
+    let bench = Bench::new(Kind::Iceberg);
+    let table = default_table(&bench.spec, "customers");
+    let mut quarantine = Quarantine::new(table.clone(), "customers");
+    assert_eq!(quarantine.write(&[reject(0, 5)], 1).await.unwrap(), 1);
+    assert_eq!(offsets(&table, 0).await, [5]);
+    assert!(
+        bench
+            .folder
+            .join("_quarantine/customers/_delta_log")
+            .is_dir()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_engines_add_each_reject_once() {
+    let folder = TempDir::new().unwrap();
+    let table = delta_spec(&folder.path().join("q"));
+    let run = async || {
+        let mut quarantine = Quarantine::new(table.clone(), "customers");
+        let mut added = 0;
+        for first in 0..10 {
+            let rejects = [reject(0, first * 2), reject(0, first * 2 + 1)];
+            added += quarantine.write(&rejects, 1).await.unwrap();
+        }
+        added
+    };
+    let (a, b) = tokio::join!(run(), run());
+    assert_eq!(a + b, 20);
+    assert_eq!(offsets(&table, 0).await, (0..20).collect::<Vec<_>>());
+}

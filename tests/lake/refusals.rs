@@ -10,7 +10,7 @@ use engine::spec::model::PartitionTransform;
 use sql::{Error, ErrorKind};
 use tempfile::TempDir;
 
-use super::harness::{Bench, Kind, delta_spec, iceberg_spec, output};
+use super::harness::{Bench, Kind, delta_spec, fitted, iceberg_spec, output, rows, step};
 
 async fn refused(bench: &Bench, output: &Schema) -> Error {
     match bench.try_open("customers", output).await {
@@ -311,6 +311,16 @@ async fn a_place_that_cannot_be_written_is_named() {
                 .starts_with("/sys/engine-cannot-write-here")
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_vanished_stops_its_sink() {
+    let bench = Bench::new(Kind::Delta);
+    let mut sink = bench.sink().await;
+    std::fs::remove_dir_all(bench.folder.join("table")).unwrap();
+    let batch = fitted(sink.as_ref(), &rows(0, 1));
+    let error = sink.write(&[batch], &step(0, 1)).await.unwrap_err();
+    assert_eq!(error.message(), "the Delta table is no longer there");
 }
 
 #[test]

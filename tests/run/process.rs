@@ -418,3 +418,22 @@ fn files_of_one_process_must_agree_on_where_it_listens() {
     outcome.expect_words(&["observability.metrics", "two.yaml"]);
     assert!(!folder.path().join("warehouse").exists());
 }
+
+#[test]
+fn who_is_told_to_stop_while_the_brokers_do_not_answer_ends_in_order() {
+    let folder = Folder::new();
+    folder.pipeline("items", 0, FREE_PORTS);
+    // Nobody listens on this port: it was free a moment ago.
+    let nobody = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let set = format!("source.bootstrap_servers={nobody}");
+    let mut running = folder.start(&["items.yaml", "--set", &set]);
+    let listening = wait_for(&mut running, "listening", 1).remove(0);
+    assert_eq!(get(&listening, "health", "/readyz").status, 503);
+    running.terminate();
+    let outcome = running.finish(LIMIT).expect_code(0);
+    assert_eq!(said(&outcome.stderr, "told to stop before").len(), 1);
+    assert!(!folder.path().join("warehouse").exists());
+}

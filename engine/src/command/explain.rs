@@ -3,6 +3,7 @@
 use sql::{Error, Result};
 
 use super::files::load;
+use super::print::Output;
 use super::validate::planned;
 use crate::cli::{ExplainArgs, FileArgs};
 use crate::run::pipeline::describe_sink;
@@ -19,6 +20,7 @@ pub async fn explain(args: ExplainArgs) -> Result<()> {
         files: vec![args.file],
         sets: args.sets,
     };
+    let mut out = Output::stdout();
     for spec in load(&files)? {
         let schema = source::discover_schema(&spec.source, true)
             .await?
@@ -29,32 +31,36 @@ pub async fn explain(args: ExplainArgs) -> Result<()> {
             })?;
         let (transform, target) = planned(&spec, &schema).await?;
         let SourceSpec::Kafka(kafka) = &spec.source;
-        println!("pipeline   {}", spec.pipeline.name);
-        println!(
+        out.line(format_args!("pipeline   {}", spec.pipeline.name))?;
+        out.line(format_args!(
             "source     {} (unbounded): {} from {}",
             kafka.name,
             topics(&kafka.topics),
             brokers(&kafka.bootstrap)
-        );
-        println!(
+        ))?;
+        out.line(format_args!(
             "decodes    {} of {} columns: {}",
             transform.source_columns().len(),
             schema.fields().len(),
             transform.source_columns().join(", ")
-        );
-        println!("target     {}", describe_sink(&spec.sink));
+        ))?;
+        out.line(format_args!("target     {}", describe_sink(&spec.sink)))?;
         for field in target.fields() {
-            println!("           {:<28} {}", field.name(), field.data_type());
+            out.line(format_args!(
+                "           {:<28} {}",
+                field.name(),
+                field.data_type()
+            ))?;
         }
         for rule in &spec.rules {
-            println!(
+            out.line(format_args!(
                 "rule       {}: {} or {}",
                 rule.name,
                 rule.expect.value.trim(),
                 consequence(rule.on_fail)
-            );
+            ))?;
         }
-        println!("\n{}", transform.explain(false));
+        out.line(format_args!("\n{}", transform.explain(false)))?;
     }
     Ok(())
 }

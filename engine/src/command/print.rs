@@ -1,6 +1,7 @@
 //! Query results on standard output.
 
-use std::io::Write;
+use std::fmt::Display;
+use std::io::{ErrorKind, Stdout, Write};
 
 use arrow::array::RecordBatch;
 use arrow::csv;
@@ -12,7 +13,62 @@ use sql::{Error, Result};
 
 use crate::cli::OutputFormat;
 
-/// Prints the result of one query.
+/// Standard output, as long as somebody reads it: what comes after `head` has seen enough goes nowhere, and is no error.
+#[derive(Debug)]
+pub struct Output {
+    stdout: Stdout,
+    closed: bool,
+}
+
+impl Output {
+    /// This process' standard output.
+    pub fn stdout() -> Self {
+        Self {
+            stdout: std::io::stdout(),
+            closed: false,
+        }
+    }
+
+    /// Whether the reader went away.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Writes a text and a line's end.
+    ///
+    /// # Errors
+    /// Standard output that cannot be written to, such as a file on a full disk.
+    pub fn line(&mut self, text: impl Display) -> Result<()> {
+        writeln!(self, "{text}").map_err(cannot_write)
+    }
+
+    fn unless_closed<T>(&mut self, result: std::io::Result<T>, closed: T) -> std::io::Result<T> {
+        match result {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                self.closed = true;
+                Ok(closed)
+            }
+            other => other,
+        }
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.closed {
+            return Ok(bytes.len());
+        }
+        let written = self.stdout.write(bytes);
+        self.unless_closed(written, bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        let flushed = self.stdout.flush();
+        self.unless_closed(flushed, ())
+    }
+}
+
+/// Prints the result of one query, or the next part of it: only the `first` part has a header where the format has one.
 ///
 /// # Errors
 /// A value that the format cannot show, or standard output that cannot be written to.
@@ -21,11 +77,12 @@ pub fn print(
     format: OutputFormat,
     schema: &SchemaRef,
     batches: &[RecordBatch],
+    first: bool,
 ) -> Result<()> {
     match format {
         OutputFormat::Table => table(out, schema, batches),
         OutputFormat::Json => json(out, batches),
-        OutputFormat::Csv => comma_separated(out, schema, batches),
+        OutputFormat::Csv => comma_separated(out, schema, batches, first),
     }
 }
 
@@ -51,16 +108,16 @@ fn json(out: &mut dyn Write, batches: &[RecordBatch]) -> Result<()> {
     }
     writer.finish().map_err(cannot_show)?;
     drop(writer);
-    if batches.iter().all(|batch| batch.num_rows() == 0) {
-        // The writer opens its array with the first row.
-        return writeln!(out, "{}", if batches.is_empty() { "[]" } else { "" })
-            .map_err(cannot_write);
-    }
     writeln!(out).map_err(cannot_write)
 }
 
-fn comma_separated(out: &mut dyn Write, schema: &SchemaRef, batches: &[RecordBatch]) -> Result<()> {
-    let mut writer = csv::WriterBuilder::new().with_header(true).build(out);
+fn comma_separated(
+    out: &mut dyn Write,
+    schema: &SchemaRef,
+    batches: &[RecordBatch],
+    first: bool,
+) -> Result<()> {
+    let mut writer = csv::WriterBuilder::new().with_header(first).build(out);
     if batches.is_empty() {
         writer
             .write(&RecordBatch::new_empty(schema.clone()))

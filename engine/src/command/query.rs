@@ -1,10 +1,10 @@
 //! `engine sql`: queries over what pipelines wrote and read.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::datatypes::SchemaRef;
 use datafusion::catalog::{
     CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, TableProvider,
 };
@@ -13,15 +13,16 @@ use datafusion::physical_plan::{ExecutionPlanProperties, execute_stream};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::TableReference;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
-use datafusion::sql::sqlparser::ast::Statement as Ast;
+use datafusion::sql::sqlparser::ast::{Query, SetExpr, Statement as Ast};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use futures::StreamExt;
-use sql::plan::Script;
+use sql::change::is_metadata;
+use sql::plan::{Script, expand_wildcards};
 use sql::session::{Role, session};
-use sql::{Error, Result};
+use sql::{Error, ErrorKind, Result};
 
 use super::feed_table::feed_table;
-use super::print::print;
+use super::print::{Output, print};
 use super::tables::{KnownKind, KnownTable, KnownTables};
 use crate::cli::{OutputFormat, SqlArgs};
 use crate::lake;
@@ -37,6 +38,8 @@ pub async fn query(args: SqlArgs) -> Result<()> {
         (None, Some(script)) => std::fs::read_to_string(script).map_err(|error| {
             Error::config("the script cannot be read")
                 .at(script.display().to_string())
+                .expected("a file of SQL statements that this user may read")
+                .remedy("check the path and its permissions")
                 .source(error)
         })?,
         (None, None) => {
@@ -45,22 +48,36 @@ pub async fn query(args: SqlArgs) -> Result<()> {
                 .remedy("run e.g. engine sql -c 'SHOW TABLES'"));
         }
     };
-    let paths = if args.paths.is_empty() {
-        vec![PathBuf::from("pipelines")]
-    } else {
-        args.paths
+    let default = PathBuf::from("pipelines");
+    let paths = match args.paths.is_empty() {
+        false => args.paths,
+        // Without a folder of that name there are no tables, and `SELECT 1` needs none.
+        true if default.is_dir() => vec![default],
+        true => Vec::new(),
     };
     let tables = KnownTables::of(&paths)?;
-    let mut out = std::io::stdout();
-    let script = Script::new(text);
-    for statement in parse(&script)? {
-        match execute(statement, &script, &tables, args.format, &mut out).await {
-            // Whoever reads us has seen enough, as in `engine sql … | head`.
-            Err(error) if is_closed_pipe(&error) => return Ok(()),
-            other => other?,
+    let mut out = Output::stdout();
+    let script = match args.script {
+        Some(script) => Script::located(text, &script.display().to_string(), 1),
+        None => Script::new(text),
+    };
+    for statement in parse(&script).map_err(of_a_query)? {
+        execute(statement, &script, &tables, args.format, &mut out)
+            .await
+            .map_err(of_a_query)?;
+        if out.is_closed() {
+            break;
         }
     }
     Ok(())
+}
+
+/// A kind's general remedy speaks of pipeline files; what is wrong here is the query.
+fn of_a_query(error: Error) -> Error {
+    if error.kind() == ErrorKind::Config && error.next_step().is_none() {
+        return error.remedy("correct the query, then run it again");
+    }
+    error
 }
 
 fn parse(script: &Script) -> Result<Vec<Statement>> {
@@ -71,31 +88,24 @@ fn parse(script: &Script) -> Result<Vec<Statement>> {
     script.result(statements).map(Vec::from)
 }
 
-fn is_closed_pipe(error: &Error) -> bool {
-    std::error::Error::source(error)
-        .and_then(|source| source.downcast_ref::<std::io::Error>())
-        .is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
-}
-
 async fn execute(
-    statement: Statement,
+    mut statement: Statement,
     script: &Script,
     tables: &KnownTables,
     format: OutputFormat,
-    out: &mut (dyn Write + Send),
+    out: &mut Output,
 ) -> Result<()> {
     if let Statement::Statement(ast) = &statement
         && matches!(**ast, Ast::ShowTables { .. })
     {
         let listing = listing(tables)?;
-        return print(out, format, &listing.schema(), &[listing]);
+        return print(out, format, &listing.schema(), &[listing], true);
     }
     refuse_writes(&statement)?;
     // Which tables a statement names does not depend on the session that runs it.
-    let named = session(Role::Query)
-        .state()
-        .resolve_table_references(&statement);
-    let references = script.result(named)?;
+    let state = session(Role::Query).state();
+    let mut references = script.result(state.resolve_table_references(&statement))?;
+    references.retain(|name| !state.table_functions().contains_key(name.table()));
     let live = references.iter().any(|reference| {
         tables
             .named(reference)
@@ -104,7 +114,15 @@ async fn execute(
     });
     let ctx = session(if live { Role::Tail } else { Role::Query });
     for reference in references {
-        register(&ctx, &reference, tables).await?;
+        let table = register(&ctx, &reference, tables)
+            .await
+            .map_err(|error| script.locate(error, reference.table()))?;
+        if let Some(schema) = table {
+            let columns = schema.fields().iter().map(|field| field.name().clone());
+            let metadata: Vec<String> = columns.filter(|name| is_metadata(name)).collect();
+            expand_wildcards(&mut statement, &reference, &metadata)
+                .map_err(|error| script.locate(error, reference.table()))?;
+        }
     }
     let plan = script.result(ctx.state().statement_to_plan(statement).await)?;
     let frame = script.result(ctx.execute_logical_plan(plan).await)?;
@@ -114,19 +132,24 @@ async fn execute(
     let unbounded = plan.boundedness().is_unbounded();
     let mut stream = execute_stream(plan, task).map_err(cannot_run)?;
     let mut batches = Vec::new();
+    let mut first = true;
     while let Some(batch) = stream.next().await {
         let batch = batch.map_err(cannot_run)?;
         if unbounded && format != OutputFormat::Json {
             // A live source has no end to wait for.
-            print(out, format, &schema, &[batch])?;
+            print(out, format, &schema, &[batch], first)?;
+            first = false;
+            if out.is_closed() {
+                return Ok(());
+            }
         } else {
             batches.push(batch);
         }
     }
-    if unbounded && format != OutputFormat::Json {
+    if !first {
         return Ok(());
     }
-    print(out, format, &schema, &batches)
+    print(out, format, &schema, &batches, true)
 }
 
 /// `engine sql` reads. Everything that would write is refused by name.
@@ -134,35 +157,42 @@ fn refuse_writes(statement: &Statement) -> Result<()> {
     let inner = match statement {
         Statement::Explain(explain) => return refuse_writes(&explain.statement),
         Statement::Statement(ast) => ast,
-        other => return Err(reads_only(&other.to_string())),
+        other => return Err(reads_only(&first_word(&other.to_string()))),
     };
-    match **inner {
+    match &**inner {
+        Ast::Query(query) if writes(query) => Err(reads_only("SELECT INTO")),
         Ast::Query(_) | Ast::ExplainTable { .. } => Ok(()),
-        _ => Err(reads_only(&inner.to_string())),
+        _ => Err(reads_only(&first_word(&inner.to_string()))),
     }
 }
 
-fn reads_only(statement: &str) -> Error {
-    let word = statement
-        .split_whitespace()
-        .next()
-        .unwrap_or("this statement")
-        .to_uppercase();
-    Error::config(format!("engine sql reads only, and does not run {word}"))
+/// `SELECT … INTO t`, which the planner would take for a plain `SELECT`.
+fn writes(query: &Query) -> bool {
+    matches!(&*query.body, SetExpr::Select(select) if select.into.is_some())
+}
+
+fn first_word(statement: &str) -> String {
+    let word = statement.split_whitespace().next();
+    word.unwrap_or("this statement").to_uppercase()
+}
+
+fn reads_only(what: &str) -> Error {
+    Error::config(format!("engine sql reads only, and does not run {what}"))
         .expected("SELECT, WITH, EXPLAIN, DESCRIBE or SHOW TABLES")
         .remedy("tables are written by pipelines: see engine run --help")
 }
 
+/// Registers the table that `reference` names. Returns the schema of a source: its wildcards mean less than all of it.
 async fn register(
     ctx: &SessionContext,
     reference: &TableReference,
     tables: &KnownTables,
-) -> Result<()> {
+) -> Result<Option<SchemaRef>> {
     let table = match tables.named(reference).as_slice() {
         [one] => *one,
         [] => return Err(unknown(reference, tables)),
         several => {
-            let names: Vec<_> = several.iter().map(|table| table.name.to_string()).collect();
+            let names: Vec<_> = several.iter().map(|table| table.shown()).collect();
             return Err(
                 Error::config(format!("`{reference}` may mean several tables"))
                     .expected(format!("one of {}", names.join(", ")))
@@ -185,25 +215,62 @@ async fn register(
             .register_schema(&resolved.schema, Arc::new(MemorySchemaProvider::new()))
             .map_err(cannot_register)?;
     }
+    let schema = matches!(table.kind, KnownKind::Source).then(|| provider.schema());
     ctx.register_table(reference.clone(), provider)
         .map_err(cannot_register)?;
-    Ok(())
+    Ok(schema)
 }
 
 async fn open(ctx: &SessionContext, table: &KnownTable) -> Result<Arc<dyn TableProvider>> {
-    match &table.kind {
-        KnownKind::Delta(delta) => lake::delta::delta_provider(delta).await,
+    let opened = match &table.kind {
+        KnownKind::Delta(delta) | KnownKind::Quarantine(delta) => {
+            lake::delta::delta_provider(delta).await
+        }
         KnownKind::Iceberg(iceberg) => lake::iceberg::iceberg_provider(iceberg).await,
-        KnownKind::Source => feed_table(ctx, &table.pipeline).await,
+        KnownKind::Source => return feed_table(ctx, &table.pipeline).await,
+    };
+    opened.map_err(|error| match error.message().starts_with("there is no ") {
+        true => not_there_yet(table, error),
+        false => error,
+    })
+}
+
+/// The pipeline that would have made the table is known, so the way out is too.
+fn not_there_yet(table: &KnownTable, error: Error) -> Error {
+    let name = table.shown();
+    let place = error.place().unwrap_or(&name).to_owned();
+    if matches!(table.kind, KnownKind::Quarantine(_)) {
+        return Error::config(format!(
+            "`{name}` is not there: no message was set aside yet"
+        ))
+        .at(place)
+        .remedy("nothing is wrong: the table is made with the first message that is set aside");
     }
+    Error::config(format!("`{name}` is not there yet: {}", error.message()))
+        .at(place)
+        .remedy(format!(
+            "run the pipeline first, as in `engine run --once {}`, with the same WAREHOUSE and working folder",
+            table.pipeline.file.display()
+        ))
 }
 
 fn unknown(reference: &TableReference, tables: &KnownTables) -> Error {
-    let names: Vec<String> = tables.iter().map(|table| table.name.to_string()).collect();
+    let names: Vec<String> = tables.iter().map(KnownTable::shown).collect();
     let wanted = reference.to_string();
+    let error = Error::config(format!("no table is named `{wanted}`"));
+    if names.is_empty() {
+        return error
+            .expected("a table that a pipeline writes or reads; no pipeline file is known here")
+            .remedy("name pipeline files or their folder: engine sql FILE|DIR… -c 'SELECT …'");
+    }
+    let error = error.expected(format!("one of {}", names.join(", ")));
     let nearest = crate::spec::nearest(&wanted, names.iter().map(String::as_str));
-    let error = Error::config(format!("no table is named `{wanted}`"))
-        .expected(format!("one of {}", names.join(", ")));
+    // A wrong bare name is compared with the bare names.
+    let nearest = nearest.map(str::to_owned).or_else(|| {
+        let bare = crate::spec::nearest(reference.table(), tables.iter().map(|t| t.name.table()))?;
+        let known = tables.iter().find(|table| table.name.table() == bare)?;
+        Some(known.shown())
+    });
     match nearest {
         Some(nearest) => error.remedy(format!("did you mean `{nearest}`?")),
         None => error.remedy("list the tables with engine sql -c 'SHOW TABLES'"),
@@ -216,7 +283,7 @@ fn listing(tables: &KnownTables) -> Result<RecordBatch> {
         Arc::new(StringArray::from_iter_values(tables.iter().map(value)))
     };
     RecordBatch::try_from_iter([
-        ("table", column(&|table| table.name.to_string())),
+        ("table", column(&KnownTable::shown)),
         ("kind", column(&|table| table.kind.word().to_owned())),
         (
             "pipeline",

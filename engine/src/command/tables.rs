@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::sql::TableReference;
-use sql::Result;
+use sql::{Error, Result};
 
 use super::files::{environment, expand};
+use crate::run::process::quarantine_table;
 use crate::spec;
 use crate::spec::model::{DeltaTableSpec, IcebergTableSpec, PipelineSpec, SinkTarget};
 
@@ -28,8 +29,17 @@ pub enum KnownKind {
     Delta(DeltaTableSpec),
     /// An Iceberg table that a pipeline writes.
     Iceberg(IcebergTableSpec),
+    /// The messages that a pipeline set aside.
+    Quarantine(DeltaTableSpec),
     /// A pipeline's source, read live.
     Source,
+}
+
+impl KnownTable {
+    /// Its full name as SQL must write it: with quotes where they are needed.
+    pub fn shown(&self) -> String {
+        self.name.to_quoted_string()
+    }
 }
 
 impl KnownKind {
@@ -38,6 +48,7 @@ impl KnownKind {
         match self {
             Self::Delta(_) => "delta",
             Self::Iceberg(_) => "iceberg",
+            Self::Quarantine(_) => "quarantine",
             Self::Source => "source",
         }
     }
@@ -55,6 +66,12 @@ impl KnownTables {
     /// A path that does not exist.
     pub fn of(paths: &[PathBuf]) -> Result<Self> {
         let mut tables = Vec::new();
+        if let Some(missing) = paths.iter().find(|path| !path.exists()) {
+            return Err(Error::config("there is no such file or folder")
+                .at(missing.display().to_string())
+                .expected("pipeline files, or folders of them")
+                .remedy("check the path; without one it is `pipelines` in the working folder"));
+        }
         for file in expand(paths)? {
             match spec::parse(&file, &environment, &[]) {
                 Ok(spec) => add(&mut tables, Arc::new(spec)),
@@ -86,7 +103,12 @@ impl KnownTables {
                     .catalog()
                     .is_none_or(|catalog| known.catalog() == Some(catalog))
         };
-        self.0.iter().filter(|t| fits(&t.name)).collect()
+        let bare = name.schema().is_none();
+        let may_mean = |known: &&KnownTable| {
+            // A pipeline's name is its table's: the quarantine is not what a bare name asks for.
+            fits(&known.name) && !(bare && matches!(known.kind, KnownKind::Quarantine(_)))
+        };
+        self.0.iter().filter(may_mean).collect()
     }
 }
 
@@ -113,6 +135,11 @@ fn add(tables: &mut Vec<KnownTable>, pipeline: Arc<PipelineSpec>) {
             pipeline: pipeline.clone(),
         });
     }
+    tables.push(KnownTable {
+        name: TableReference::partial("quarantine", pipeline.pipeline.name.as_str()),
+        kind: KnownKind::Quarantine(quarantine_table(&pipeline)),
+        pipeline: pipeline.clone(),
+    });
     let source = TableReference::partial(pipeline.pipeline.name.as_str(), pipeline.source.name());
     tables.push(KnownTable {
         name: source,

@@ -4,7 +4,9 @@ use arrow::datatypes::{Schema, SchemaRef};
 use sql::{Error, Result};
 
 use super::files::load;
+use super::print::Output;
 use crate::cli::ValidateArgs;
+use crate::lake::partitions::check_new_partitions;
 use crate::lake::schema::{TableFormat, target_schema};
 use crate::run::pipeline::{describe_sink, plan};
 use crate::source;
@@ -18,30 +20,31 @@ use crate::transform::Transform;
 /// The first thing that is wrong, with its place in the file.
 pub async fn validate(args: ValidateArgs) -> Result<()> {
     super::plain_logs()?;
+    let mut out = Output::stdout();
     for spec in load(&args.files)? {
         if args.show_defaults {
-            print!("{}", show_defaults(&spec));
+            out.line(show_defaults(&spec).trim_end())?;
             continue;
         }
         match check(&spec, args.connect).await? {
             Some(columns) => {
-                println!(
+                out.line(format_args!(
                     "ok: {} (pipeline {}): {} columns into {}",
                     spec.file.display(),
                     spec.pipeline.name,
                     columns.fields().len(),
                     describe_sink(&spec.sink)
-                );
+                ))?;
                 for field in columns.fields() {
-                    println!("  {:<28} {}", field.name(), field.data_type());
+                    out.line(format_args!("  {:<28} {}", field.name(), field.data_type()))?;
                 }
             }
-            None => println!(
+            None => out.line(format_args!(
                 "ok: {} (pipeline {}): the file is right; its SQL was not checked, because the columns come with the messages. \
                  Declare `source.columns`, or ask the brokers with --connect.",
                 spec.file.display(),
                 spec.pipeline.name
-            ),
+            ))?,
         }
     }
     Ok(())
@@ -84,6 +87,9 @@ pub async fn planned(spec: &PipelineSpec, schema: &SchemaRef) -> Result<(Transfo
             .expected(format!("one of {}", names.join(", ")))
             .remedy("return the column from the SQL, or partition by another one"));
         }
+    }
+    if format == TableFormat::Iceberg {
+        check_new_partitions(&target, &spec.sink.partition_by)?;
     }
     Ok((transform, target))
 }

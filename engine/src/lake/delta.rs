@@ -45,7 +45,7 @@ pub async fn open(spec: &DeltaTableSpec) -> Result<DeltaTable> {
     let Some(table) = load(table, &spec.path).await? else {
         return Err(Error::config("there is no Delta table")
             .at(&spec.path)
-            .remedy("Check the path. A pipeline's own target is there after its first commit."));
+            .remedy("Check the path. A pipeline's own target is there after its first run: `engine run --once FILE`."));
     };
     let snapshot = snapshot(&table, &spec.path)?;
     check_readable(snapshot.protocol(), &spec.path)?;
@@ -140,8 +140,19 @@ async fn load(builder: DeltaTableBuilder, path: &str) -> Result<Option<DeltaTabl
     }
 }
 
+/// The newest version of a table that was there before, by a new handle: an old one could only go forward along commits
+/// that may be gone.
+pub(crate) async fn reopen(spec: &DeltaTableSpec) -> Result<DeltaTable> {
+    let table = load(builder(spec)?.without_files(), &spec.path).await?;
+    table.ok_or_else(|| {
+        Error::config("the Delta table is no longer there")
+            .at(&spec.path)
+            .remedy("Restore it, or start the pipeline again to make a new one from the beginning.")
+    })
+}
+
 /// The error of reading a table's log: of the storage, or of what stands there.
-pub(crate) fn load_error(error: DeltaTableError, path: &str) -> Error {
+fn load_error(error: DeltaTableError, path: &str) -> Error {
     let mut of_storage = false;
     let mut cause: Option<&dyn StdError> = Some(&error);
     while let Some(error) = cause {

@@ -1,8 +1,11 @@
 //! Partition specs of Iceberg tables, out of `partition_by`.
 
+use arrow::datatypes::Schema;
+use iceberg::arrow::arrow_schema_to_schema_auto_assign_ids;
 use iceberg::spec::{TableMetadata, Transform, UnboundPartitionSpec};
 use sql::{Error, Result};
 
+use super::iceberg::iceberg_error;
 use super::shape::{no_partition_column, same_partitions};
 use crate::spec::model::{PartitionField, PartitionTransform};
 
@@ -27,6 +30,16 @@ fn partition_name(column: &str, transform: &Transform) -> String {
     }
 }
 
+/// Whether a new table with `columns` can be partitioned by `partition_by`.
+///
+/// # Errors
+/// [`sql::ErrorKind::Config`] for a column that is not there and for a transform that its type does not have.
+pub fn check_new_partitions(columns: &Schema, partition_by: &[PartitionField]) -> Result<()> {
+    let schema = arrow_schema_to_schema_auto_assign_ids(columns)
+        .map_err(|error| iceberg_error("map the columns", "sink", error))?;
+    partition_spec(&schema, partition_by).map(drop)
+}
+
 /// The partition spec of `partition_by` over `schema`.
 ///
 /// # Errors
@@ -47,6 +60,8 @@ pub(crate) fn partition_spec(
                 field.column, source.field_type
             ))
             .at(&field.at)
+            .expected("a date or a timestamp for `year`, `month`, `day` and `hour`; a number, a text or bytes for `truncate`")
+            .remedy("partition by another column or transform, or CAST the column in the SQL")
             .source(error)
         })?;
         let name = partition_name(&field.column, &transform);

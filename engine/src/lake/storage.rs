@@ -71,6 +71,19 @@ const NOT_A_FOLDER: Class = (
     Some("Name a folder, or move the file out of the way."),
 );
 
+const NOT_A_CATALOG: Class = (
+    ErrorKind::Config,
+    "the tables in this database are not those of an Iceberg catalog",
+    Some(
+        "Name another file: a catalog has the tables `iceberg_tables` and `iceberg_namespace_properties`.",
+    ),
+);
+const DAMAGED_LOG: Class = (
+    ErrorKind::Config,
+    "a file of the log is damaged",
+    Some("Restore `_delta_log` from a backup, or write to another table."),
+);
+
 fn of_io(error: &io::Error) -> Option<Class> {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(FULL),
@@ -83,7 +96,7 @@ fn of_io(error: &io::Error) -> Option<Class> {
 }
 
 fn of_text(text: &str) -> Option<Class> {
-    const TEXTS: [(&str, Class); 8] = [
+    const TEXTS: [(&str, Class); 11] = [
         ("No space left on device", FULL),
         ("Disk quota exceeded", FULL),
         ("database or disk is full", FULL),
@@ -92,6 +105,10 @@ fn of_text(text: &str) -> Option<Class> {
         ("attempt to write a readonly database", DENIED),
         ("Permission denied", DENIED),
         ("Not a directory", NOT_A_FOLDER),
+        ("no such column: ", NOT_A_CATALOG),
+        ("has no column named", NOT_A_CATALOG),
+        // The log's files are JSON; the storage answered well.
+        ("Json error: ", DAMAGED_LOG),
     ];
     TEXTS
         .iter()

@@ -28,7 +28,8 @@ impl ErrorRate {
         }
     }
 
-    /// Adds a batch. Returns the rejects and the messages they are among, if they are too many.
+    /// Adds a batch. Returns the rejects and the messages that they are among, if they are too many: the window's, or
+    /// fewer if so few were read.
     pub fn exceeded_by(&mut self, records: u64, rejects: u64) -> Option<(u64, u64)> {
         self.batches.push_back((records, rejects));
         self.records += records;
@@ -42,6 +43,6 @@ impl ErrorRate {
             self.rejects -= its_rejects;
         }
         let among = self.records.max(WINDOW);
-        (self.rejects as f64 > self.max * among as f64).then_some((self.rejects, among))
+        (self.rejects as f64 > self.max * among as f64).then_some((self.rejects, self.records))
     }
 }

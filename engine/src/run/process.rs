@@ -10,7 +10,7 @@ use sql::change::{ChangeBatch, Reject, RejectReason, Span};
 use sql::{Error, ErrorKind, Result};
 use tokio_util::sync::CancellationToken;
 
-use super::error_rate::ErrorRate;
+use super::error_rate::{ErrorRate, WINDOW};
 use super::observer::Observer;
 use super::pipeline::plan;
 use super::retry::{Retry, attempt};
@@ -218,10 +218,12 @@ impl Processor {
         let shown = self.spec.pipeline.on_error.max_rate.unwrap_or_default();
         Err(Error::new(
             ErrorKind::Policy,
-            format!("{rejects} of the last {among} messages were rejected"),
+            format!("{rejects} of the last {among} messages could not be decoded"),
         )
         .at(format!("pipeline {}", self.spec.pipeline.name))
-        .expected(format!("at most a share of {shown} (`pipeline.on_error.max_rate`)"))
+        .expected(format!(
+            "at most a share of {shown} of {WINDOW} messages (`pipeline.on_error.max_rate`)"
+        ))
         .remedy(format!(
             "look at them in {}; the batch is committed, and the pipeline goes on after it when it is started again",
             self.quarantine.table().path

@@ -8,7 +8,7 @@
 //!
 //! Shown is what the engine says from `info` on and what libraries say from `warn` on. `RUST_LOG` replaces that.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use sql::{Error, Result};
 use tracing::Subscriber;
@@ -24,8 +24,10 @@ pub const BATCH: &str = "engine::batch";
 /// The target of events that the progress line says in its own words.
 pub const SAID: &str = "engine::said";
 
-/// What is shown without `RUST_LOG`. librdkafka repeats what the engine says itself about an outage.
-const DEFAULT_FILTER: &str = "warn,engine=info,sql=info,rdkafka=error,librdkafka=error";
+/// What is shown without `RUST_LOG`. librdkafka repeats what the engine says itself about
+/// an outage, and the kernel what it returns; statistics are not kept of binary columns; a wait for a lock is told as such.
+const DEFAULT_FILTER: &str = "warn,engine=info,sql=info,rdkafka=error,librdkafka=error,\
+    buoyant_kernel=off,deltalake_core::writer::stats=off,sqlx::query=error";
 
 /// How events look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,7 +122,9 @@ impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for OverProgress<W> {
     fn make_writer(&'w self) -> Self::Writer {
         let mut writer = self.0.make_writer();
         // An event must not fail for want of a clean line.
-        let _ = writer.write_all(b"\r\x1b[K");
+        if io::stderr().is_terminal() {
+            let _ = writer.write_all(b"\r\x1b[K");
+        }
         writer
     }
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::sql::TableReference;
 
 pub use carry::carry;
 pub use clock::{refuse_clocks, refuse_clocks_in};
@@ -37,7 +38,9 @@ pub async fn logical(
     metadata: &[String],
 ) -> Result<LogicalPlan> {
     let mut statement = parse_select(state, script)?;
-    expand_wildcards(&mut statement, source, metadata).map_err(|e| script.locate(e, source))?;
+    let source_name = TableReference::bare(source);
+    expand_wildcards(&mut statement, &source_name, metadata)
+        .map_err(|e| script.locate(e, source))?;
     let plan = state
         .statement_to_plan(statement)
         .await

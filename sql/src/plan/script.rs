@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use datafusion::common::utils::datafusion_strsim::levenshtein;
 use datafusion::common::{Column, Diagnostic, SchemaError, Span};
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+use strsim::osa_distance;
 
 use crate::error::{Error, Result};
 
@@ -131,10 +131,17 @@ impl Script {
                     field,
                     valid_fields,
                 } => located(unknown_column(&field, &valid_fields), Some(&field.name)),
+                // With a table's name: the finished SELECT has a column of a table and another one of the same name.
+                SchemaError::AmbiguousReference { field } if field.relation.is_some() => {
+                    located(twice(&field.name), Some(&field.name))
+                }
+                SchemaError::DuplicateQualifiedField { name, .. }
+                | SchemaError::DuplicateUnqualifiedField { name } => {
+                    located(twice(&name), Some(&name))
+                }
                 SchemaError::AmbiguousReference { field } => {
                     located(in_several(&field.name), Some(&field.name))
                 }
-                other => located(Error::config(lower_first(&other.to_string())), None),
             },
             DataFusionError::Plan(message) => {
                 let (error, name) = plan_message(&message);
@@ -223,10 +230,14 @@ fn unknown_column(field: &Column, valid: &[Column]) -> Error {
     if near.is_empty() {
         return error.expected(format!("one of {}", list(&names)));
     }
-    error.expected(format!(
+    let error = error.expected(format!(
         "one of the columns that are there; the nearest is {}",
         list(&near)
-    ))
+    ));
+    match near.as_slice() {
+        [one] => error.remedy(format!("did you mean `{one}`?")),
+        _ => error,
+    }
 }
 
 /// Names that are a typing error away, best first.
@@ -236,7 +247,7 @@ fn nearest<'a>(wanted: &str, names: &[&'a str]) -> Vec<&'a str> {
         .iter()
         .map(|name| {
             (
-                levenshtein(&wanted.to_lowercase(), &name.to_lowercase()),
+                osa_distance(&wanted.to_lowercase(), &name.to_lowercase()),
                 *name,
             )
         })
@@ -275,6 +286,14 @@ fn in_several(name: &str) -> Error {
         .remedy("with `*`, write `t.*` for each table")
 }
 
+fn twice(name: &str) -> Error {
+    Error::config(format!("the SQL returns two columns named `{name}`"))
+        .expected("a name of its own for each column")
+        .remedy(format!(
+            "rename one of them, as in `… AS {name}_2`; with `*` of several tables, name the columns instead"
+        ))
+}
+
 /// What DataFusion says in words only: unknown tables and functions.
 fn plan_message(message: &str) -> (Error, Option<String>) {
     let message = first_line_and_hint(message);
@@ -302,13 +321,39 @@ fn plan_message(message: &str) -> (Error, Option<String>) {
         };
         return (error, Some(function.to_owned()));
     }
-    let error = Error::config(lower_first(&message.0));
+    if message
+        .0
+        .starts_with("Projections require unique expression names")
+    {
+        let name = message.0.split('"').nth(1).unwrap_or_default();
+        let name = name.rsplit(" AS ").next().unwrap_or_default();
+        let name = name.rsplit('.').next().unwrap_or_default();
+        return (twice(name), Some(name.to_owned()));
+    }
+    let error = match not_grouped(&message.0) {
+        Some(error) => error,
+        None => Error::config(lower_first(&message.0)),
+    };
     (
         match message.1 {
             Some(hint) => error.remedy(hint),
             None => error,
         },
         None,
+    )
+}
+
+/// `Column in SELECT must be in GROUP BY or an aggregate function: While expanding wildcard, column "c" must …`
+fn not_grouped(message: &str) -> Option<Error> {
+    let (clause, rest) = message
+        .strip_prefix("Column in ")?
+        .split_once(" must be in GROUP BY or an aggregate function")?;
+    let column = rest.split('"').nth(1)?;
+    Some(
+        Error::config(format!(
+            "`{column}` stands in {clause} beside an aggregate, but not in GROUP BY"
+        ))
+        .expected("columns of GROUP BY, and aggregates"),
     )
 }
 

@@ -7,6 +7,7 @@
 
 use std::ops::ControlFlow;
 
+use datafusion::sql::TableReference;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
     ExceptSelectItem, ExcludeSelectItem, Ident, JoinConstraint, JoinOperator, ObjectName,
@@ -16,17 +17,21 @@ use datafusion::sql::sqlparser::ast::{
 
 use crate::error::{Error, Result};
 
-/// Expands the wildcards over `source` in place; `metadata` are the metadata columns that the source has.
+/// Expands the wildcards over the table that the SQL calls `source` in place; `metadata` are the metadata columns that the source has.
 ///
 /// # Errors
 /// [`crate::ErrorKind::Config`] if a CTE takes the source's name: it could not be told apart from the source.
 pub fn expand_wildcards(
     statement: &mut Statement,
-    source: &str,
+    source: &TableReference,
     metadata: &[String],
 ) -> Result<()> {
-    let Statement::Statement(inner) = statement else {
-        return Ok(());
+    let inner = match statement {
+        Statement::Statement(inner) => inner,
+        Statement::Explain(explain) => {
+            return expand_wildcards(&mut explain.statement, source, metadata);
+        }
+        _ => return Ok(()),
     };
     let mut expander = Expander { source, metadata };
     match inner.visit(&mut expander) {
@@ -36,7 +41,7 @@ pub fn expand_wildcards(
 }
 
 struct Expander<'a> {
-    source: &'a str,
+    source: &'a TableReference,
     metadata: &'a [String],
 }
 
@@ -46,7 +51,7 @@ impl VisitorMut for Expander<'_> {
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         let tables = query.with.iter().flat_map(|with| &with.cte_tables);
         for cte in tables {
-            if normal(&cte.alias.name) == self.source {
+            if self.source.schema().is_none() && normal(&cte.alias.name) == self.source.table() {
                 return ControlFlow::Break(
                     Error::config(format!(
                         "the WITH query `{}` hides the source of the same name",
@@ -129,7 +134,7 @@ impl Expander<'_> {
                 name, alias, args, ..
             } => {
                 let table = name.0.last().and_then(ObjectNamePart::as_ident);
-                let is_source = args.is_none() && table.is_some_and(|t| normal(t) == self.source);
+                let is_source = args.is_none() && self.is_source(name);
                 let shown = alias.as_ref().map(|a| &a.name).or(table);
                 tables.push(Table {
                     name: shown.cloned(),
@@ -152,6 +157,20 @@ impl Expander<'_> {
             }
             _ => *merges = true,
         }
+    }
+
+    /// Whether `name` ends with the source's name, as far as that goes.
+    fn is_source(&self, name: &ObjectName) -> bool {
+        let source = [
+            Some(self.source.table()),
+            self.source.schema(),
+            self.source.catalog(),
+        ];
+        let mut written = name.0.iter().rev();
+        source.into_iter().flatten().all(|part| {
+            let ident = written.next().and_then(ObjectNamePart::as_ident);
+            ident.is_some_and(|ident| normal(ident) == part)
+        })
     }
 
     /// `t.*`, without metadata columns if `t` is the source.

@@ -135,6 +135,11 @@ impl Column {
                 values: Vec::new(),
                 zone: zone.clone(),
             },
+            // A part that may not be null would fail the whole batch when one is.
+            DataType::List(item) if !item.is_nullable() => return Err(unsupported(data_type)),
+            DataType::Struct(fields) if fields.iter().any(|field| !field.is_nullable()) => {
+                return Err(unsupported(data_type));
+            }
             DataType::List(item) => Data::List {
                 item: Arc::clone(item),
                 offsets: vec![0],
@@ -158,7 +163,9 @@ impl Column {
 
     fn try_new_map(entries: &FieldRef) -> Result<Data> {
         match entries.data_type() {
-            DataType::Struct(fields) if fields.len() == 2 => {
+            DataType::Struct(fields)
+                if fields.len() == 2 && fields.iter().skip(1).all(|value| value.is_nullable()) =>
+            {
                 let mut columns = fields.iter().map(|field| Self::try_new(field.data_type()));
                 match (columns.next(), columns.next()) {
                     (Some(keys), Some(values)) => Ok(Data::Map {
@@ -346,7 +353,7 @@ fn variable<T: ByteArrayType<Offset = i32>>(
 fn unsupported(data_type: &DataType) -> Error {
     Error::config(format!("no column can be decoded to {data_type}")).expected(
         "a boolean, integer, float, decimal of at most 38 digits, text, binary, date, time, timestamp in \
-         microseconds, or an array, map or struct of these",
+         microseconds, or an array, map or struct of these whose parts may be null",
     )
 }
 

@@ -63,7 +63,8 @@ impl JsonDecoder {
         }))
     }
 
-    /// Without a schema and without declared columns nothing can be decoded.
+    /// Without a schema and without declared columns nothing can be decoded: the first message stops the pipeline,
+    /// a stray one among messages with schemas is set aside.
     pub(super) fn need_columns(
         &self,
         plan: &Plan,
@@ -72,6 +73,14 @@ impl JsonDecoder {
     ) -> Result<(), Stop> {
         if plan.shape != Shape::Open || self.declared.is_some() {
             return Ok(());
+        }
+        if self.known {
+            return Err(Fault::new(
+                RejectReason::BadSchema,
+                "the message has no schema, but the columns come from the messages' schemas",
+            )
+            .expected("a message with its schema, or `columns:` declared in the source")
+            .into());
         }
         let keys = image.map(keys_of).unwrap_or_default();
         let seen = if keys.is_empty() {

@@ -7,6 +7,7 @@ use super::batch::RowFacts;
 use super::envelope::keys_of;
 use super::event::{Event, Stop};
 use super::fault::{Fault, shown};
+use super::key::wrapper;
 use super::plan::Plan;
 use super::row;
 use super::scan::Cursor;
@@ -74,8 +75,12 @@ impl JsonDecoder {
     }
 }
 
-/// A header's value.
+/// A header's value, without the schema that a `JsonConverter` puts around it.
 fn header<'a>(message: &RawMessage<'a>, name: &str) -> Option<&'a [u8]> {
     let (_, value) = message.headers.iter().find(|(known, _)| *known == name)?;
-    *value
+    let value = (*value)?;
+    match wrapper(Cursor::new(value)) {
+        Ok(Some((_, payload, _))) => Some(payload),
+        _ => Some(value),
+    }
 }

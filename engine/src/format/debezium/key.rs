@@ -331,7 +331,7 @@ fn no_key() -> Box<Fault> {
 
 /// The parts of `{"schema":…,"payload":…}`, and everything before the payload; `None` for another object.
 #[expect(clippy::type_complexity, reason = "three slices of one text")]
-fn wrapper(mut cursor: Cursor<'_>) -> Step<Option<(&[u8], &[u8], &[u8])>> {
+pub(super) fn wrapper(mut cursor: Cursor<'_>) -> Step<Option<(&[u8], &[u8], &[u8])>> {
     let (mut schema, mut payload, mut prefix) = (None, None, None);
     let seen = Layout::new(["schema", "payload"]).walk(&mut cursor, |slot, cursor| {
         cursor.peek();

@@ -33,6 +33,7 @@ impl IcebergSink {
         let files = self.write_files(rows).await?;
         failpoint::hit("after_files");
         let receipt = self.commit(&files, span).await?;
+        self.sent = Some(span.clone());
         if !receipt.already_landed {
             failpoint::hit("after_commit");
             failpoint::lose_answer("after_commit")?;
@@ -42,7 +43,7 @@ impl IcebergSink {
 
     fn standing(&self, span: &Span) -> Result<Standing> {
         let stored = positions(&self.table.metadata_ref(), &self.pipeline);
-        standing(&stored, span, &self.place)
+        standing(&stored, span, self.sent.as_ref(), &self.place)
     }
 
     async fn commit(&mut self, files: &[DataFile], span: &Span) -> Result<Receipt> {
@@ -57,6 +58,7 @@ impl IcebergSink {
                 });
             };
             if failed.unclear {
+                self.sent = Some(span.clone());
                 unclear += 1;
             } else if !failed.is_conflict() {
                 // Nothing was asked of the catalog: no snapshot has the files.
@@ -70,8 +72,12 @@ impl IcebergSink {
                 ));
             }
             self.refresh().await?;
+            let ours = has_commit(&self.table.metadata_ref(), COMMIT, &mark);
+            if ours {
+                self.sent = Some(span.clone());
+            }
             match self.standing(span) {
-                Ok(Standing::Landed) if has_commit(&self.table.metadata_ref(), COMMIT, &mark) => {
+                Ok(Standing::Landed) if ours => {
                     return Ok(Receipt {
                         conflicts,
                         ..self.receipt(files)

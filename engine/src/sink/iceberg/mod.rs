@@ -25,7 +25,8 @@ use sql::{Error, ErrorKind, Result};
 
 use super::protocol::MAX_ATTEMPTS;
 use super::{Receipt, Sink};
-use crate::lake::iceberg::{Absent, OpenCatalog, check_types, iceberg_error, identifier, shown};
+use crate::lake::catalog::{Absent, OpenCatalog};
+use crate::lake::iceberg::{check_types, iceberg_error, identifier, shown};
 use crate::lake::partitions::check_partitions;
 use crate::lake::schema::{TableFormat, target_schema, without_metadata};
 use crate::lake::shape::{Missing, added_columns, check_shape};
@@ -44,6 +45,8 @@ pub struct IcebergSink {
     file_schema: SchemaRef,
     /// The same without ids: the sink's schema.
     schema: SchemaRef,
+    /// The span of our last commit that landed or may have landed.
+    sent: Option<Span>,
 }
 
 impl IcebergSink {
@@ -71,6 +74,7 @@ impl IcebergSink {
             table: table.clone(),
             file_schema: Arc::new(Schema::empty()),
             schema: Arc::new(Schema::empty()),
+            sent: None,
         };
         sink.adopt(table)?;
         check_shape(target, &sink.schema, missing, &sink.place)?;

@@ -111,10 +111,11 @@ fn allowed(name: &str, value: &str) -> Result<()> {
 /// librdkafka's refusal of a property, with the nearest name that it knows.
 pub(super) fn refused(spec: &KafkaSpec, error: KafkaError) -> Error {
     let KafkaError::ClientConfig(_, reason, name, _) = &error else {
+        let text = error.to_string();
         return Error::config("the Kafka client cannot be made from these properties")
-            .at(spec.at.clone())
+            .at(format!("{} properties", spec.at))
             .expected("properties that fit together, and files that can be read")
-            .remedy("Correct `source.properties`.")
+            .remedy(remedy(&text))
             .source(error);
     };
     let known = ClientConfig::new()
@@ -130,10 +131,26 @@ pub(super) fn refused(spec: &KafkaSpec, error: KafkaError) -> Error {
     };
     match nearest(name, &known) {
         Some(near) if near != name => refusal.remedy(format!("Did you mean `{near}`?")),
+        Some(_) => refusal.remedy("Look its values up in librdkafka's CONFIGURATION.md."),
         _ => refusal.remedy(
             "Look the property up in librdkafka's CONFIGURATION.md; the Java client's names differ in places.",
         ),
     }
+}
+
+/// The next thing to do about a client that cannot be made, where librdkafka's text tells it only to those who know.
+fn remedy(text: &str) -> &'static str {
+    // Kerberos is what librdkafka takes where no mechanism is named.
+    if text.contains("GSSAPI") {
+        return "Set `sasl.mechanism` in `source.properties`: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER. Kerberos is not built in.";
+    }
+    if text.contains("sasl.username") {
+        return "Set `sasl.username` and `sasl.password` in `source.properties`, as in `\"${KAFKA_PASSWORD}\"`.";
+    }
+    if text.contains("location failed") {
+        return "Check the path of the file that is named, and that it is a PEM file which this user may read.";
+    }
+    "Correct `source.properties`."
 }
 
 fn place(spec: &KafkaSpec, name: &str) -> String {

@@ -156,4 +156,5 @@ fn broken(error: serde_json::Error, at: String) -> Error {
     Error::config(message)
         .at(format!("{at}:{column}"))
         .expected(FORM)
+        .remedy("correct this line of the file of captured messages, or capture them again")
 }
