@@ -2,6 +2,7 @@
 
 mod decoder;
 mod lake;
+mod memory;
 mod run;
 mod source;
 mod spec;
