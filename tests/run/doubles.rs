@@ -34,6 +34,7 @@ pub struct Script(Arc<Inner>);
 struct Inner {
     steps: Mutex<VecDeque<Step>>,
     for_ever: Mutex<Option<Step>>,
+    silent: AtomicUsize,
     spans: Mutex<Vec<Span>>,
     held: AtomicUsize,
     release: Semaphore,
@@ -46,6 +47,7 @@ impl Script {
         Self(Arc::new(Inner {
             steps: Mutex::new(steps.iter().copied().collect()),
             for_ever: Mutex::default(),
+            silent: AtomicUsize::new(0),
             spans: Mutex::default(),
             held: AtomicUsize::new(0),
             release: Semaphore::new(0),
@@ -59,6 +61,11 @@ impl Script {
         let script = Self::new(&[]);
         *script.0.for_ever.lock().unwrap() = Some(step);
         script
+    }
+
+    /// The table does not answer when it is asked for its position, so many times.
+    pub fn silence(&self, times: usize) {
+        self.0.silent.store(times, Ordering::SeqCst);
     }
 
     /// From now on, calls commit.
@@ -131,6 +138,11 @@ impl Sink for ScriptedSink {
     }
 
     async fn progress(&mut self) -> Result<Position> {
+        let silent = &self.script.0.silent;
+        if silent.load(Ordering::SeqCst) > 0 {
+            silent.fetch_sub(1, Ordering::SeqCst);
+            return Err(Error::new(ErrorKind::Unavailable, "as the script says"));
+        }
         self.sink.progress().await
     }
 

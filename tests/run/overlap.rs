@@ -35,6 +35,27 @@ async fn the_next_batch_is_fetched_while_one_is_committed_and_no_further_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn told_to_stop_during_a_commit_what_was_fetched_beside_it_is_committed_too() {
+    let mut bench = Bench::new(&two_a_batch(false), Script::new(&[Step::Hold]));
+    bench.put(&["a", "b", "c", "d", "e", "f"]);
+    let running = bench.spawn().await;
+    until("a commit under way", || bench.script.held() == 1).await;
+    let reads = bench.reads.clone();
+    until("the batch after it", || reads.given() == 2).await;
+    bench.stop.cancel();
+    bench.script.release();
+    let outcome = running.await.unwrap().unwrap();
+    assert_eq!((outcome.commits, outcome.position), (2, position(4)));
+    assert_eq!(bench.ids(), [0, 1, 2, 3]);
+    // What is left is for the next start.
+    bench.stop = engine::source::CancellationToken::new();
+    let running = bench.spawn().await;
+    until("the rest", || bench.ids().len() == 6).await;
+    bench.stop.cancel();
+    assert_eq!(running.await.unwrap().unwrap().position, position(6));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn spans_follow_each_other_without_a_gap_also_over_a_restart() {
     let mut bench = Bench::new(&two_a_batch(true), Script::new(&[]));
     bench.put(&["a", "b", "c", "d", "e"]);
