@@ -222,19 +222,26 @@ impl<F: ChangeFeed> ChangeFeed for WatchedFeed<F> {
     }
 }
 
-/// A log that says when it is gone, and breaks at an offset.
+/// A log that counts the records that were taken from it, breaks at an offset, and says when it is gone.
 pub struct MortalLog<L> {
     log: L,
     gone: Arc<AtomicBool>,
     breaks_at: Option<i64>,
+    delivered: Arc<AtomicUsize>,
 }
 
 impl<L> MortalLog<L> {
-    pub fn new(log: L, gone: &Arc<AtomicBool>, breaks_at: Option<i64>) -> Self {
+    pub fn new(
+        log: L,
+        gone: &Arc<AtomicBool>,
+        breaks_at: Option<i64>,
+        delivered: &Arc<AtomicUsize>,
+    ) -> Self {
         Self {
             log,
             gone: gone.clone(),
             breaks_at,
+            delivered: delivered.clone(),
         }
     }
 }
@@ -259,10 +266,15 @@ impl<L: RecordLog> RecordLog for MortalLog<L> {
         timeout: Duration,
         take: &mut dyn FnMut(LogEvent<'_>) -> Result<Flow>,
     ) -> Result<()> {
-        let breaks_at = self.breaks_at;
+        let (breaks_at, delivered) = (self.breaks_at, &self.delivered);
         self.log.poll(timeout, &mut |event| match event {
             LogEvent::Record(message) if breaks_at.is_some_and(|at| message.offset >= at) => {
                 Err(Error::new(ErrorKind::DataLoss, "the log is broken here"))
+            }
+            LogEvent::Record(_) => {
+                let flow = take(event);
+                delivered.fetch_add(1, Ordering::SeqCst);
+                flow
             }
             event => take(event),
         })

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use arrow::array::{AsArray, RecordBatch};
@@ -66,6 +66,8 @@ pub struct Bench {
     pub stop: CancellationToken,
     /// Whether the log of the last pipeline is gone.
     pub log_gone: Arc<AtomicBool>,
+    /// Records that were read.
+    pub delivered: Arc<AtomicUsize>,
     /// Where the log is broken.
     pub breaks_at: Option<i64>,
     once: bool,
@@ -94,6 +96,7 @@ impl Bench {
             health: Health::new(),
             stop: CancellationToken::new(),
             log_gone: Arc::default(),
+            delivered: Arc::default(),
             breaks_at: None,
             once: options.once,
         }
@@ -183,7 +186,12 @@ impl Bench {
             clock: || 1_700_000_000_000_000,
         };
         TopicFeed::new(
-            Box::new(MortalLog::new(log, &self.log_gone, self.breaks_at)),
+            Box::new(MortalLog::new(
+                log,
+                &self.log_gone,
+                self.breaks_at,
+                &self.delivered,
+            )),
             Box::new(decoder),
             options,
         )
