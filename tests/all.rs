@@ -3,6 +3,7 @@
 mod cli;
 mod decoder;
 mod lake;
+mod run;
 mod source;
 mod spec;
 mod stack;

@@ -1,8 +1,10 @@
 //! The port through which changes come in.
 
 mod memory;
+mod pulse;
 
 pub use memory::MemoryFeed;
+pub use pulse::Pulse;
 
 use std::time::Duration;
 
@@ -19,7 +21,7 @@ pub struct BatchLimit {
     pub max_records: usize,
     /// Bytes of keys, values and headers read.
     pub max_bytes: usize,
-    /// Time since the batch's first record.
+    /// Time since the batch's first record, for a feed that has caught up. One that is behind fills the batch up.
     pub max_wait: Duration,
 }
 
@@ -54,4 +56,9 @@ pub trait ChangeFeed: Send {
 
     /// Records between the feed's position and the ends of its partitions as last seen; `None` if not known.
     fn lag(&self) -> Option<u64>;
+
+    /// The line that is open while [`ChangeFeed::next`] is under way, if the feed has one.
+    fn pulse(&self) -> Option<Pulse> {
+        None
+    }
 }

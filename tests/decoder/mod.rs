@@ -1,1 +1,17 @@
-//! decoder
+//! The Debezium JSON decoder, through the public `Decoder` trait alone.
+
+mod all_types;
+mod cases;
+mod damage;
+mod deletes;
+mod encoder;
+mod evolution;
+mod fixtures;
+mod flattened;
+mod harness;
+mod metadata;
+mod rejects;
+mod roundtrip;
+mod shapes;
+mod types;
+mod unavailable;

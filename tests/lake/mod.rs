@@ -1,1 +1,11 @@
-//! lake
+//! Lake tables: the contract of the sinks, types, refusals, crashes.
+
+mod cast;
+mod contract;
+mod crash;
+mod delta;
+mod harness;
+mod iceberg;
+mod quarantine;
+mod refusals;
+mod types;

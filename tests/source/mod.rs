@@ -1,1 +1,10 @@
-//! source
+//! Sources: one contract for every log, and what is particular to each.
+
+mod contract;
+mod discovery;
+mod kafka;
+mod loss;
+mod replay;
+mod schema_change;
+mod support;
+mod text_decoder;

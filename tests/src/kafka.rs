@@ -20,6 +20,7 @@ use crate::maven;
 use crate::ports;
 use crate::process::{self, Child};
 use crate::skip::Missing;
+use crate::slots::{Slot, Slots};
 use crate::wait;
 
 /// The version that is downloaded.
@@ -28,6 +29,9 @@ pub const VERSION: &str = "4.1.1";
 pub const USER: &str = "engine";
 /// That user's password: good for a broker on the loopback interface only.
 pub const PASSWORD: &str = "engine-secret";
+
+/// Brokers of this process that run at once. A test takes one.
+static SLOTS: Slots = Slots::new(2);
 
 const STARTING: Duration = Duration::from_secs(90);
 const ANSWERING: Duration = Duration::from_secs(30);
@@ -83,6 +87,7 @@ struct Node {
     child: Child,
     sasl: String,
     folder: TempDir,
+    _slot: Slot,
 }
 
 impl Broker {
@@ -105,6 +110,7 @@ impl Broker {
     /// # Errors
     /// [`Missing`] if its jars or Java cannot be had here.
     pub fn start() -> Result<Self, Missing> {
+        let slot = SLOTS.take();
         let folder = TempDir::with_prefix("engine-kafka-").expect("a temporary folder");
         let (plain, sasl, controller) = (ports::free(), ports::free(), ports::free());
         let bootstrap = format!("127.0.0.1:{plain}");
@@ -147,6 +153,7 @@ impl Broker {
                 child,
                 sasl,
                 folder,
+                _slot: slot,
             }),
         };
         broker.wait_until_up();

@@ -21,4 +21,5 @@ pub mod process;
 pub mod python;
 pub mod repository;
 pub mod skip;
+pub mod slots;
 pub mod wait;

@@ -75,9 +75,9 @@ impl Location {
         }
     }
 
-    /// How many commits it has had: files that only a commit makes. Reads no table, so it is cheap; 0 if there is
-    /// none yet.
-    pub fn commits(&self) -> usize {
+    /// How many commits it has had, by the numbers of the files that only a commit makes (old ones may be gone).
+    /// Reads no table, so it is cheap; 0 if there is none yet.
+    pub fn commits(&self) -> u64 {
         let (folder, end) = match self {
             Self::Delta(path) => (path.join("_delta_log"), ".json"),
             Self::Iceberg { catalog, table, .. } => {
@@ -86,10 +86,15 @@ impl Location {
                 (warehouse.join(table).join("metadata"), ".metadata.json")
             }
         };
+        let number = |name: &str| {
+            let digits = name.split(|c: char| !c.is_ascii_digit()).next()?;
+            name.ends_with(end).then(|| digits.parse::<u64>().ok())?
+        };
         let files = fs::read_dir(folder).into_iter().flatten().flatten();
-        files
-            .filter(|file| file.file_name().to_string_lossy().ends_with(end))
-            .count()
+        let last = files
+            .filter_map(|file| number(&file.file_name().to_string_lossy()))
+            .max();
+        last.map_or(0, |last| last + 1)
     }
 
     /// Whether there is a table yet.

@@ -118,17 +118,10 @@ fn records_lost_by_retention_stop_the_pipeline_unless_the_gap_is_accepted() {
         .args(["--once", "--set", "source.fail_on_data_loss=false"])
         .run(RUN)
         .expect_code(0);
-    let mut sent = broker.read(workload::TOPIC);
+    let sent = broker.read(workload::TOPIC);
     let known: Vec<_> = pipeline.rows(&readers).iter().map(account::place).collect();
-    sent.retain(|record| record.partition == 0 || record.offset >= 70);
-    let lost = known
-        .iter()
-        .filter(|(partition, offset)| *partition == 1 && *offset < 70);
-    assert_eq!(
-        lost.filter(|(_, offset)| *offset >= 50).count(),
-        0,
-        "the gap has no rows"
-    );
+    let in_the_gap = |place: &&account::Place| place.0 == 1 && (50..70).contains(&place.1);
+    assert_eq!(known.iter().find(in_the_gap), None, "the gap has no rows");
     for record in sent.iter().filter(|record| workload::makes_a_row(record)) {
         let place = (i64::from(record.partition), record.offset);
         assert_eq!(

@@ -164,8 +164,7 @@ impl Traffic {
     }
 }
 
-/// How many commits the table has: files that only a commit makes.
-fn commits(traffic: &Traffic) -> usize {
+fn commits(traffic: &Traffic) -> u64 {
     traffic.pipeline.target().commits()
 }
 

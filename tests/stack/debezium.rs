@@ -74,7 +74,7 @@ fn the_latest_row_of_each_key_is_the_row_in_postgres_through_truncate_and_restar
     // 50 inserts, 87 updates, 11 updates, 16 deletes with tombstones, 1 insert, 10 keys changed (3 records each),
     // 1 delete with its tombstone.
     let changed = 300 + 50 + 87 + 11 + 32 + 1 + 30 + 2;
-    broker.wait_for(TOPIC, changed, SEEN);
+    assert_eq!(broker.wait_for(TOPIC, changed, SEEN).len(), changed);
 
     run_against(&broker, warehouse.path());
     compare(&readers, &server, &broker, warehouse.path());
@@ -84,7 +84,7 @@ fn the_latest_row_of_each_key_is_the_row_in_postgres_through_truncate_and_restar
         "INSERT INTO customers SELECT n, 'x', 'After', 'Truncate', NULL, NULL, NULL, NULL, 'Gold', n, now(), now()
          FROM generate_series(5, 9) n",
     );
-    broker.wait_for(TOPIC, changed + 6, SEEN);
+    assert_eq!(broker.wait_for(TOPIC, changed + 6, SEEN).len(), changed + 6);
     run_against(&broker, warehouse.path());
     compare(&readers, &server, &broker, warehouse.path());
 }

@@ -8,4 +8,5 @@ mod customers;
 mod debezium;
 mod harness;
 mod pipeline;
+mod readme;
 mod workload;

@@ -13,6 +13,8 @@ const REJECT_EVERY: i64 = 97;
 const GAP_EVERY: i64 = 41;
 
 const NAMES: [&str; 5] = ["Karen", "Ünal", " ", "", "José"];
+/// First characters of bytes in base64, of both signs.
+const BYTES: &[u8] = b"AHZfgz9+/";
 const CITIES: [Option<&str>; 4] = [Some("São Paulo"), None, Some(""), Some("東京")];
 
 /// The records number `from` up to before `to`: two partitions, gaps in the offsets, deletes with their
@@ -61,8 +63,8 @@ fn payload(number: i64, nth: i64, customer: i64) -> Option<String> {
         "state": null,
         "country": "USA",
         "tier": "Gold",
-        // Base64 of one byte, two characters and padding: an unscaled value of 0 to 103, or -104 and so on.
-        "lifetime_value": format!("{}A==", char::from(b'A' + u8::try_from(number % 26).expect("small"))),
+        // One byte in base64: an unscaled value from -128 to 127.
+        "lifetime_value": format!("{}A==", char::from(BYTES[pick(BYTES.len())])),
         "created_at": "2026-11-22T10:07:32.270388Z",
         "updated_at": 1_795_342_052_270_388_i64 + number,
     });

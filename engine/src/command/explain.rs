@@ -8,7 +8,7 @@ use super::validate::planned;
 use crate::cli::{ExplainArgs, FileArgs};
 use crate::run::pipeline::describe_sink;
 use crate::source;
-use crate::spec::model::{Bootstrap, SourceSpec, Topics};
+use crate::spec::model::{Bootstrap, OnFail, SourceSpec, Topics};
 
 /// Runs `engine explain`.
 ///
@@ -54,13 +54,24 @@ pub async fn explain(args: ExplainArgs) -> Result<()> {
         }
         for rule in &spec.rules {
             out.line(format_args!(
-                "rule       {}: {} or {:?}",
-                rule.name, rule.expect.value, rule.on_fail
+                "rule       {}: {} or {}",
+                rule.name,
+                rule.expect.value.trim(),
+                consequence(rule.on_fail)
             ))?;
         }
         out.line(format_args!("\n{}", transform.explain(false)))?;
     }
     Ok(())
+}
+
+fn consequence(on_fail: OnFail) -> &'static str {
+    match on_fail {
+        OnFail::Warn => "warn",
+        OnFail::Drop => "drop",
+        OnFail::Quarantine => "quarantine",
+        OnFail::Fail => "fail",
+    }
 }
 
 fn topics(topics: &Topics) -> String {

@@ -4,58 +4,60 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 
 use futures::future::join_all;
-use sql::{Error, Result};
-use tokio_util::sync::CancellationToken;
+use sql::{Error, ErrorKind, Result};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::files::{environment, load};
 use crate::cli::RunArgs;
-use crate::run::observer::Observers;
+use crate::run::observer::{Observer, Observers};
 use crate::run::pipeline::{Pipeline, describe_sink};
 use crate::run::policy::render;
-use crate::run::shutdown;
-use crate::spec::model::{ObservabilitySpec, PipelineSpec, Trigger};
+use crate::run::{shutdown, spawn};
+use crate::spec::model::{Listen, LogFormat, ObservabilitySpec, PipelineSpec, Trigger};
 use crate::telemetry::{Health, Metrics, logs, serve};
 
 /// Runs `engine run`.
 ///
 /// One pipeline that fails stops the others after their batch: a process that half works looks healthy and is not.
-/// With `--once` the others go on to their end.
+/// Where all drain what is there (`--once`), the others go on to their end.
 ///
 /// # Errors
 /// The first pipeline's error, after all have ended.
 pub async fn run(args: RunArgs) -> Result<()> {
     let specs: Vec<Arc<PipelineSpec>> = load(&args.files)?.into_iter().map(Arc::new).collect();
-    let Some(first) = specs.first() else {
-        return Err(Error::config("no pipeline file was named").expected("FILE or DIR"));
-    };
-    let observability = &first.observability;
+    let drains = |spec: &PipelineSpec| args.once || spec.pipeline.trigger == Trigger::AvailableNow;
+    let mut observability = shared_observability(&specs)?;
     let terminal = std::io::stderr().is_terminal();
     let style = logs::Style::of(observability.log, terminal);
     logs::init(style, environment("RUST_LOG").as_deref())?;
     let stop = shutdown::on_signals()?;
     let metrics = Arc::new(Metrics::try_new()?);
     let health = Health::new();
-    let drains = |spec: &PipelineSpec| args.once || spec.pipeline.trigger == Trigger::AvailableNow;
-    if wants_endpoints(observability, specs.iter().all(|spec| drains(spec))) {
-        let endpoints = serve(observability, metrics.clone(), health.clone(), stop.clone()).await?;
-        tracing::info!(metrics = ?endpoints.metrics, health = ?endpoints.health, "listening");
+    let drain = specs.iter().all(|spec| drains(spec));
+    if drain {
+        only_configured(&mut observability);
     }
+    // Until the last batch is committed: who stops a pipeline may still want to look at it.
+    let serving = CancellationToken::new();
+    let _until_the_end = serving.clone().drop_guard();
+    listen(&observability, &metrics, &health, serving).await?;
     let observers = Observers::new(metrics, health, style == logs::Style::Terminal);
-    let runs = specs.iter().map(|spec| {
-        let (spec, stop, observers) = (spec.clone(), stop.clone(), observers.clone());
-        let go_on = drains(&spec);
-        async move {
-            let result = one(spec.clone(), args.once, &observers, stop.clone()).await;
-            if let Err(error) = &result {
-                tracing::error!(pipeline = spec.pipeline.name, error = %error, "pipeline stopped");
-                if !go_on {
-                    stop.cancel();
-                }
-            }
-            result
-        }
-    });
-    let mut errors = join_all(runs).await.into_iter().filter_map(Result::err);
+    // All are known before the first one can be ready.
+    let watched: Vec<_> = specs
+        .into_iter()
+        .map(|spec| {
+            let observer = Arc::new(observers.of(&spec, describe_sink(&spec.sink)));
+            (spec, observer)
+        })
+        .collect();
+    let runs = watched
+        .into_iter()
+        .map(|(spec, observer)| spawn(one(spec, args.once, drain, observer, stop.clone())));
+    let died = |error| Error::internal("a pipeline's task died").source(error);
+    let ends = join_all(runs).await;
+    let mut errors = ends
+        .into_iter()
+        .filter_map(|end| end.map_err(died).and_then(|result| result).err());
     let first = errors.next();
     for other in errors {
         eprintln!("{}", render(&other));
@@ -63,29 +65,104 @@ pub async fn run(args: RunArgs) -> Result<()> {
     first.map_or(Ok(()), Err)
 }
 
-/// A run that drains and exits is over before anybody scrapes it: it listens only if it was told where.
-fn wants_endpoints(observability: &ObservabilitySpec, drains: bool) -> bool {
-    !drains || observability.metrics.configured || observability.health.configured
-}
-
+/// One pipeline, from its start to its end. If it does not end well, it stops the others unless `go_on`.
 async fn one(
     spec: Arc<PipelineSpec>,
     once: bool,
-    observers: &Observers,
+    go_on: bool,
+    observer: Arc<Observer>,
     stop: CancellationToken,
 ) -> Result<()> {
+    // A guard, so that a panic stops the others, too.
+    let others = (!go_on).then(|| stop.clone().drop_guard());
     let name = spec.pipeline.name.clone();
-    let observer = Arc::new(observers.of(&spec, describe_sink(&spec.sink)));
-    let result = async {
-        Pipeline::start(spec, once, observer.clone(), stop)
-            .await?
-            .drive()
-            .await
-    }
-    .await;
-    observer.close();
-    result.map(|_| ()).map_err(|error| match error.place() {
+    let result = match Pipeline::start(spec, once, observer.clone(), stop.clone()).await {
+        Ok(pipeline) => pipeline.drive().await.map(|_| ()),
+        // Who is told to stop while a service does not answer has nothing to finish.
+        Err(error) if stop.is_cancelled() && error.kind() == ErrorKind::Unavailable => {
+            observer.gave_up(&error);
+            Ok(())
+        }
+        Err(error) => Err(error),
+    };
+    let result = result.map_err(|error| match error.place() {
         Some(_) => error,
         None => error.at(format!("pipeline {name}")),
-    })
+    });
+    match &result {
+        Ok(()) => {
+            others.map(DropGuard::disarm);
+        }
+        Err(error) => observer.failed(error),
+    }
+    observer.close();
+    result
+}
+
+/// One process listens once and logs in one way: what any of the files says, if no two say different things.
+fn shared_observability(specs: &[Arc<PipelineSpec>]) -> Result<ObservabilitySpec> {
+    let mut specs = specs.iter();
+    let Some(first) = specs.next() else {
+        return Err(Error::config("no pipeline file was named").expected("FILE or DIR"));
+    };
+    let mut shared = first.observability.clone();
+    for spec in specs {
+        let own = &spec.observability;
+        let differs = |key: &str| {
+            Error::config(format!(
+                "the files that run in one process say different things of `observability.{key}`"
+            ))
+            .at(spec.file.display().to_string())
+            .expected("one value in all of them, or in one of them only")
+            .remedy(format!(
+                "take it out of all files but one, or override it: `--set observability.{key}=…`"
+            ))
+        };
+        merge_listen(&mut shared.metrics, &own.metrics).ok_or_else(|| differs("metrics"))?;
+        merge_listen(&mut shared.health, &own.health).ok_or_else(|| differs("health"))?;
+        if own.log != LogFormat::Auto {
+            if shared.log != LogFormat::Auto && shared.log != own.log {
+                return Err(differs("log.format"));
+            }
+            shared.log = own.log;
+        }
+    }
+    Ok(shared)
+}
+
+/// `None` if both are configured and differ.
+fn merge_listen(shared: &mut Listen, own: &Listen) -> Option<()> {
+    if own.configured {
+        if shared.configured && shared != own {
+            return None;
+        }
+        *shared = own.clone();
+    }
+    Some(())
+}
+
+/// A run that drains and exits is over before anybody scrapes it: it listens only where it was told to.
+fn only_configured(observability: &mut ObservabilitySpec) {
+    for listen in [&mut observability.metrics, &mut observability.health] {
+        if !listen.configured {
+            listen.address = None;
+        }
+    }
+}
+
+async fn listen(
+    observability: &ObservabilitySpec,
+    metrics: &Arc<Metrics>,
+    health: &Health,
+    serving: CancellationToken,
+) -> Result<()> {
+    let servers = serve(observability, metrics.clone(), health.clone(), serving).await?;
+    if servers.metrics.is_some() || servers.health.is_some() {
+        tracing::info!(
+            metrics = servers.metrics.map(tracing::field::display),
+            health = servers.health.map(tracing::field::display),
+            "listening"
+        );
+    }
+    Ok(())
 }

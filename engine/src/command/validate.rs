@@ -6,7 +6,7 @@ use sql::{Error, Result};
 use super::files::load;
 use super::print::Output;
 use crate::cli::ValidateArgs;
-use crate::lake::iceberg::check_new_partitions;
+use crate::lake::partitions::check_new_partitions;
 use crate::lake::schema::{TableFormat, target_schema};
 use crate::run::pipeline::{describe_sink, plan};
 use crate::source;

@@ -1,6 +1,7 @@
 //! Delta tables: open, create, check what the libraries would get silently wrong, read.
 
 use std::collections::HashMap;
+use std::error::Error as StdError;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use deltalake::kernel::{Metadata, Protocol, StructType};
 use deltalake::logstore::LogStoreRef;
 use deltalake::operations::create::CreateBuilder;
 use deltalake::protocol::SaveMode;
-use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError, ensure_table_uri};
+use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
 use sql::{Error, ErrorKind, Result};
 use url::Url;
 
@@ -75,8 +76,10 @@ pub(crate) async fn open_or_create(
 }
 
 async fn create(spec: &DeltaTableSpec, columns: &Schema, partition_by: &[String]) -> Result<()> {
-    ensure_table_uri(&spec.path)
-        .map_err(|error| storage_error("create the table's folder", &spec.path, error))?;
+    if let Ok(folder) = table_url(&spec.path)?.to_file_path() {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| storage_error("create the table's folder", &spec.path, error))?;
+    }
     let columns: StructType = columns.try_into_kernel().map_err(|error| {
         Error::internal("the target's columns are no Delta columns")
             .at(&spec.path)
@@ -137,18 +140,38 @@ async fn load(builder: DeltaTableBuilder, path: &str) -> Result<Option<DeltaTabl
     }
 }
 
-pub(crate) fn load_error(error: DeltaTableError, path: &str) -> Error {
-    let unsupported = matches!(
+/// The newest version of a table that was there before, by a new handle: an old one could only go forward along commits
+/// that may be gone.
+pub(crate) async fn reopen(spec: &DeltaTableSpec) -> Result<DeltaTable> {
+    let table = load(builder(spec)?.without_files(), &spec.path).await?;
+    table.ok_or_else(|| {
+        Error::config("the Delta table is no longer there")
+            .at(&spec.path)
+            .remedy("Restore it, or start the pipeline again to make a new one from the beginning.")
+    })
+}
+
+/// The error of reading a table's log: of the storage, or of what stands there.
+fn load_error(error: DeltaTableError, path: &str) -> Error {
+    let mut of_storage = false;
+    let mut cause: Option<&dyn StdError> = Some(&error);
+    while let Some(error) = cause {
+        of_storage |= error.is::<std::io::Error>() || error.is::<deltalake::ObjectStoreError>();
+        cause = error.source();
+    }
+    let of_kernel = matches!(
         &error,
         DeltaTableError::KernelError(_) | DeltaTableError::Kernel { .. }
-    ) && error.to_string().to_lowercase().contains("unsupported");
-    if unsupported {
-        return Error::config("the Delta table uses a feature that the engine cannot read")
-            .at(path)
-            .remedy("Drop the feature from the table, or use another table.")
-            .source(error);
+    );
+    if of_storage || !of_kernel {
+        return storage_error("read the Delta table's log", path, error);
     }
-    storage_error("read the Delta table's log", path, error)
+    Error::config("the Delta table's log cannot be understood")
+        .at(path)
+        .remedy(
+            "Drop table features that need newer readers, repair the log, or use another table.",
+        )
+        .source(error)
 }
 
 /// The address of a table: a local folder (absolute or not) or a URL.

@@ -2,13 +2,15 @@
 //!
 //! - [`schema`]: the columns that a target table gets from the columns that SQL returns.
 //! - [`cast`]: the one strict cast between the two.
-//! - [`delta`], [`iceberg`]: open, create, check, read.
+//! - [`delta`], [`iceberg`], [`catalog`]: open, create, check, read.
 //! - [`storage`]: errors of file systems and object stores as errors that say what to do.
 
 pub mod cast;
+pub mod catalog;
 mod compatible;
 pub mod delta;
 pub mod iceberg;
+pub mod partitions;
 pub mod schema;
 pub mod shape;
 pub mod storage;

@@ -24,11 +24,6 @@ pub fn storage_error(
     failed.source(error)
 }
 
-/// Whether storage refuses writes, for errors that were already classified.
-pub fn is_storage_refusal(error: &(dyn StdError + 'static)) -> bool {
-    classify(error).0 == ErrorKind::Storage
-}
-
 type Class = (ErrorKind, &'static str, Option<&'static str>);
 
 fn classify(error: &(dyn StdError + 'static)) -> Class {

@@ -2,14 +2,20 @@
 
 use std::io::{IsTerminal, Stderr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use sql::change::Position;
+use sql::change::{Op, Position};
+use sql::{Error, ErrorKind};
 
 use super::pipeline::Outcome;
+use super::policy::policy;
 use crate::spec::model::{PipelineSpec, SinkTarget};
-use crate::telemetry::{BatchReport, Health, Metrics, PipelineHealth, PipelineNames, Progress};
+use crate::telemetry::logs::SAID;
+use crate::telemetry::{
+    BatchReport, Health, Metrics, PipelineHealth, PipelineNames, Progress, Totals,
+};
 
 /// What the pipelines of one process share.
 #[derive(Debug, Clone)]
@@ -18,21 +24,20 @@ pub struct Observers {
     health: Health,
     terminal: Option<Arc<Mutex<Progress<Stderr>>>>,
     begun: Instant,
+    pipelines: Arc<AtomicUsize>,
 }
 
 impl Observers {
     /// Observers that draw a progress line if `line` and standard error is a terminal.
     pub fn new(metrics: Arc<Metrics>, health: Health, line: bool) -> Self {
-        let terminal = (line && std::io::stderr().is_terminal()).then(|| {
-            let width = terminal_size::terminal_size_of(std::io::stderr())
-                .map_or(80, |(width, _)| usize::from(width.0));
-            Arc::new(Mutex::new(Progress::new(std::io::stderr(), width)))
-        });
+        let terminal = (line && std::io::stderr().is_terminal())
+            .then(|| Arc::new(Mutex::new(Progress::new(std::io::stderr(), width()))));
         Self {
             metrics,
             health,
             terminal,
             begun: Instant::now(),
+            pipelines: Arc::default(),
         }
     }
 
@@ -48,12 +53,15 @@ impl Observers {
             sink: sink.to_owned(),
         };
         self.metrics.started(&names);
+        self.pipelines.fetch_add(1, Ordering::Relaxed);
         let health = self.health.pipeline(&names.pipeline);
         Observer {
             shared: self.clone(),
             names,
             health,
             table,
+            totals: Mutex::default(),
+            begun: Instant::now(),
         }
     }
 }
@@ -65,6 +73,8 @@ pub struct Observer {
     names: PipelineNames,
     health: PipelineHealth,
     table: String,
+    totals: Mutex<Totals>,
+    begun: Instant,
 }
 
 impl Observer {
@@ -100,54 +110,102 @@ impl Observer {
         );
     }
 
-    /// Nothing is left to read for now.
-    pub fn caught_up(&self) {
-        self.health.caught_up();
+    /// Everything read is committed, and the source holds `lag` more records, as far as it knows.
+    pub fn idle(&self, lag: u64) {
+        if lag == 0 {
+            self.shared.metrics.caught_up(&self.names);
+            self.health.caught_up();
+        } else {
+            self.shared.metrics.lag_records(&self.names, lag);
+        }
+    }
+
+    /// `what` failed and is tried again for the `attempt`-th time after `wait`.
+    pub fn retrying(&self, what: &str, error: &Error, attempt: u32, wait: Duration) {
+        let pipeline = self.names.pipeline.as_str();
+        self.shared
+            .metrics
+            .retry(pipeline, policy(error.kind()).name);
+        if error.kind() == ErrorKind::Unavailable {
+            self.health.disconnected();
+        }
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        tracing::warn!(pipeline, error = %error, attempt, wait_ms, "{what} failed, trying again");
+    }
+
+    /// `what` succeeded after it had failed.
+    pub fn recovered(&self, what: &str) {
+        self.health.connected();
+        tracing::info!(
+            pipeline = self.names.pipeline,
+            "{what} succeeded after it had failed"
+        );
     }
 
     /// A batch was committed.
     pub fn committed(&self, report: &BatchReport) {
+        self.totals.lock().add(report);
         self.shared.metrics.batch(report);
         self.health.committed();
         report.to_log_event();
         if let Some(terminal) = &self.shared.terminal {
-            report_closed(terminal.lock().batch(report, self.shared.begun.elapsed()));
+            let mut line = terminal.lock();
+            line.resize(width());
+            report_closed(line.batch(report, self.shared.begun.elapsed()));
         }
     }
 
     /// The pipeline ended well.
     pub fn ended(&self, outcome: &Outcome) {
-        if outcome.commits == 0 {
-            let standing = if outcome.position.is_empty() {
-                "there is no message yet".to_owned()
-            } else {
-                format!(
-                    "the table already holds everything up to {}",
-                    outcome.position
-                )
-            };
-            self.say(&format!(
-                "{}: nothing to do, {standing}",
-                self.names.pipeline
-            ));
-            tracing::info!(target: SAID, pipeline = self.names.pipeline, "nothing to do, {standing}");
+        if outcome.commits > 0 {
+            self.log_totals("pipeline ended", &outcome.position);
+            self.summarise();
             return;
         }
+        let standing = if outcome.position.is_empty() {
+            "there is no message yet".to_owned()
+        } else {
+            format!(
+                "the table already holds everything up to {}",
+                outcome.position
+            )
+        };
+        let nothing = format!("nothing to do, {standing}");
+        self.say(&format!("{}: {nothing}", self.names.pipeline));
+        self.log_totals(&nothing, &outcome.position);
+    }
+
+    /// The pipeline was told to stop before its source and target had answered.
+    pub fn gave_up(&self, error: &Error) {
+        self.say(&format!(
+            "{}: told to stop before it was connected",
+            self.names.pipeline
+        ));
         tracing::info!(
             target: SAID,
             pipeline = self.names.pipeline,
-            table = self.table,
-            commits = outcome.commits,
-            position = %outcome.position,
-            "pipeline ended"
+            error = %error,
+            "told to stop before the pipeline was connected"
         );
-        if let Some(terminal) = &self.shared.terminal {
-            let elapsed = self.shared.begun.elapsed();
-            report_closed(
-                terminal
-                    .lock()
-                    .finish(&self.names.pipeline, &self.table, elapsed),
-            );
+    }
+
+    /// The pipeline ended with an error, which the command prints at its end.
+    pub fn failed(&self, error: &Error) {
+        let totals = self.totals.lock().clone();
+        tracing::error!(
+            target: SAID,
+            pipeline = self.names.pipeline,
+            kind = policy(error.kind()).name,
+            error = %error,
+            commits = totals.commits,
+            output_rows = totals.output_rows,
+            "pipeline stopped"
+        );
+        if totals.commits > 0 {
+            self.summarise();
+        }
+        if self.shared.pipelines.load(Ordering::Relaxed) > 1 {
+            self.say(&format!("{}: stopped: {error}", self.names.pipeline));
         }
     }
 
@@ -157,6 +215,48 @@ impl Observer {
         self.health.finished();
     }
 
+    /// One event with everything that was done since the pipeline was started.
+    fn log_totals(&self, message: &str, position: &Position) {
+        let totals = self.totals.lock().clone();
+        let rules: u64 = totals.rules.values().sum();
+        tracing::info!(
+            target: SAID,
+            pipeline = self.names.pipeline,
+            table = self.table,
+            records = totals.records,
+            snapshot_rows = totals.rows.get(Op::Read),
+            inserts = totals.rows.get(Op::Create),
+            updates = totals.rows.get(Op::Update),
+            deletes = totals.rows.get(Op::Delete),
+            truncates = totals.rows.get(Op::Truncate),
+            tombstones = totals.tombstones,
+            control = totals.control,
+            output_rows = totals.output_rows,
+            rejects = totals.rejected(),
+            failed_rules = rules,
+            quarantined = totals.quarantined,
+            commits = totals.commits,
+            conflicts = totals.conflicts,
+            files = totals.files,
+            sink_bytes = totals.bytes,
+            version = totals.version,
+            position = %position,
+            seconds = self.begun.elapsed().as_secs_f64(),
+            "{message}"
+        );
+    }
+
+    fn summarise(&self) {
+        if let Some(terminal) = &self.shared.terminal {
+            let elapsed = self.begun.elapsed();
+            report_closed(
+                terminal
+                    .lock()
+                    .finish(&self.names.pipeline, &self.table, elapsed),
+            );
+        }
+    }
+
     fn say(&self, text: &str) {
         if let Some(terminal) = &self.shared.terminal {
             report_closed(terminal.lock().message(text));
@@ -164,8 +264,10 @@ impl Observer {
     }
 }
 
-/// The target of events that the progress line says in its own words on a terminal.
-pub const SAID: &str = "engine::said";
+/// Columns of the terminal, which may change at any time.
+fn width() -> usize {
+    terminal_size::terminal_size_of(std::io::stderr()).map_or(80, |(width, _)| usize::from(width.0))
+}
 
 /// A terminal that went away takes nothing but its progress line with it.
 fn report_closed(result: std::io::Result<()>) {

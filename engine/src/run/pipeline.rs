@@ -7,15 +7,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sql::change::{ChangeBatch, Position};
-use sql::feed::{BatchLimit, ChangeFeed};
+use sql::feed::{BatchLimit, ChangeFeed, Pulse};
 use sql::{Error, ErrorKind, Result};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::observer::Observer;
 use super::process::{Processor, ReadFacts, lookup_tables};
-use super::retry::until_connected;
-use crate::sink::{self, Missing, failpoint};
+use super::retry::{Retry, attempt};
+use crate::sink::{self, Missing, Sink, failpoint};
 use crate::source::{self, SourceOptions};
 use crate::spec::model::{OnFail, PipelineSpec, SchemaChange, SinkSpec, Trigger};
 use crate::transform::Transform;
@@ -33,12 +34,23 @@ pub struct Outcome {
     pub position: Position,
 }
 
+/// What a pipeline is made of.
+pub struct Parts {
+    /// Where changes come from.
+    pub feed: Box<dyn ChangeFeed>,
+    /// The SQL, planned against the feed's schema ([`plan`]).
+    pub transform: Transform,
+    /// Where rows go; opened for the transform's output.
+    pub sink: Box<dyn Sink>,
+}
+
 /// A pipeline whose source and target are open and agree on where to start.
 pub struct Pipeline {
     spec: Arc<PipelineSpec>,
     feed: Box<dyn ChangeFeed>,
     processor: Processor,
     position: Position,
+    bounded: bool,
     observer: Arc<Observer>,
     stop: CancellationToken,
 }
@@ -55,9 +67,8 @@ impl Pipeline {
         observer: Arc<Observer>,
         stop: CancellationToken,
     ) -> Result<Self> {
-        let bounded = once || spec.pipeline.trigger == Trigger::AvailableNow;
         let options = SourceOptions {
-            bounded,
+            bounded: is_bounded(&spec, once),
             keep_raw: spec
                 .rules
                 .iter()
@@ -66,29 +77,52 @@ impl Pipeline {
             stop: stop.clone(),
         };
         observer.phase("connecting to the source");
-        let mut feed = source::open(&spec.source, options).await?;
-        let transform = plan(&spec, &feed.schema()).await?;
+        let feed = source::open(&spec.source, options).await?;
+        let schema = feed.schema();
+        let retry = |what| Retry::at_start(what, &stop, &observer);
+        let transform = attempt!(retry("opening the lookups"), plan(&spec, &schema));
         observer.phase("opening the table");
         let missing = match spec.pipeline.schema_change {
             SchemaChange::Evolve => Missing::Add,
             SchemaChange::Ignore | SchemaChange::Fail => Missing::Refuse,
         };
-        let mut target = until_connected("opening the table", &stop, async || {
-            sink::open_with(
-                &spec.sink,
-                &spec.pipeline.name,
-                transform.output_schema(),
-                missing,
-            )
-            .await
-        })
-        .await?;
-        let position = target.progress().await?;
+        let (target, output) = (&spec.sink, transform.output_schema());
+        let sink = attempt!(
+            retry("opening the table"),
+            sink::open_with(target, &spec.pipeline.name, output, missing)
+        );
+        let parts = Parts {
+            feed,
+            transform,
+            sink,
+        };
+        Self::from_parts(spec, once, parts, observer, stop).await
+    }
+
+    /// A pipeline of parts that are open already; goes to the target's positions.
+    ///
+    /// # Errors
+    /// Whatever the parts say; nothing was written.
+    pub async fn from_parts(
+        spec: Arc<PipelineSpec>,
+        once: bool,
+        parts: Parts,
+        observer: Arc<Observer>,
+        stop: CancellationToken,
+    ) -> Result<Self> {
+        let Parts {
+            mut feed,
+            transform,
+            mut sink,
+        } = parts;
+        let retry = |what| Retry::at_start(what, &stop, &observer);
+        let position = attempt!(retry("reading the table's position"), sink.progress());
         feed.project(&transform.source_columns())?;
-        feed.seek(&position).await?;
-        let processor = Processor::new(spec.clone(), transform, target, observer.clone())?;
+        attempt!(retry("going to the table's position"), feed.seek(&position));
+        let processor = Processor::new(spec.clone(), transform, sink, observer.clone())?;
         observer.started(&position);
         Ok(Self {
+            bounded: is_bounded(&spec, once),
             spec,
             feed,
             processor,
@@ -107,19 +141,25 @@ impl Pipeline {
             spec,
             feed,
             mut processor,
-            mut position,
+            position,
+            bounded,
             observer,
             stop,
         } = self;
         let mut limit = BatchLimit {
             max_records: spec.pipeline.batch.max_records,
             max_bytes: spec.pipeline.batch.max_bytes,
-            max_wait: interval(&spec, Duration::ZERO),
+            max_wait: interval(&spec, bounded, Duration::ZERO),
         };
-        let mut outcome = Outcome::default();
+        let mut outcome = Outcome {
+            commits: 0,
+            position,
+        };
+        let mut acknowledge = Acknowledge::new(feed.pulse());
         let mut fetch = Fetch::start(feed, limit);
         loop {
-            let (mut feed, fetched) = fetch.join().await?;
+            let (mut feed, fetched) = fetch.join(&observer).await?;
+            acknowledge.late(feed.as_mut()).await?;
             let Some((batch, fetch_time)) = fetched else {
                 break;
             };
@@ -127,15 +167,12 @@ impl Pipeline {
                 time: fetch_time,
                 lag: feed.lag(),
             };
-            if outcome.commits > 0 {
-                feed.ack(&position).await?;
-            }
             let committed = match batch.next_schema().cloned() {
                 Some(schema) => {
                     let committed = processor.process(batch, read, &stop).await?;
-                    let transform = plan(&spec, &schema).await?;
+                    let transform = processor.plan(&schema, &stop).await?;
                     feed.project(&transform.source_columns())?;
-                    processor.replan(transform).await?;
+                    processor.replan(transform, &stop).await?;
                     fetch = Fetch::start(feed, limit);
                     committed
                 }
@@ -146,17 +183,49 @@ impl Pipeline {
             };
             if let Some(committed) = committed {
                 outcome.commits += 1;
-                position.try_advance(&committed.span)?;
-                limit.max_wait = interval(&spec, committed.commit_time);
+                outcome.position.try_advance(&committed.span)?;
+                limit.max_wait = interval(&spec, bounded, committed.commit_time);
                 failpoint::hit("before_ack");
+                acknowledge.committed(&outcome.position);
             }
         }
-        if outcome.commits > 0 {
-            tracing::debug!(position = %position, "drained");
-        }
-        outcome.position = position;
         observer.ended(&outcome);
         Ok(outcome)
+    }
+}
+
+fn is_bounded(spec: &PipelineSpec, once: bool) -> bool {
+    once || spec.pipeline.trigger == Trigger::AvailableNow
+}
+
+/// Tells the feed what is committed: at once if it hears that while it reads, else when it is at hand again.
+struct Acknowledge {
+    pulse: Option<Pulse>,
+    owed: Option<Position>,
+}
+
+impl Acknowledge {
+    fn new(pulse: Option<Pulse>) -> Self {
+        Self { pulse, owed: None }
+    }
+
+    fn committed(&mut self, position: &Position) {
+        match &self.pulse {
+            Some(pulse) => pulse.ack(position.clone()),
+            None => self.owed = Some(position.clone()),
+        }
+    }
+
+    /// A feed that ended its last read before it heard of the commit, or has no pulse, hears of it here.
+    async fn late(&mut self, feed: &mut dyn ChangeFeed) -> Result<()> {
+        let unheard = match &self.pulse {
+            Some(pulse) => pulse.take_ack(),
+            None => self.owed.take(),
+        };
+        match unheard {
+            Some(position) => feed.ack(&position).await,
+            None => Ok(()),
+        }
     }
 }
 
@@ -191,8 +260,12 @@ pub fn describe_sink(sink: &SinkSpec) -> String {
     }
 }
 
-fn interval(spec: &PipelineSpec, commit_time: Duration) -> Duration {
+/// How long a batch may wait for more records after its first one; `commit_time` is that of the commit before.
+pub fn interval(spec: &PipelineSpec, bounded: bool, commit_time: Duration) -> Duration {
     match spec.pipeline.trigger {
+        // Everything is there already: only rows and bytes end a batch.
+        _ if bounded => Duration::MAX,
+        Trigger::AvailableNow => Duration::MAX,
         Trigger::Interval {
             interval,
             adaptive: true,
@@ -201,30 +274,44 @@ fn interval(spec: &PipelineSpec, commit_time: Duration) -> Duration {
             interval,
             adaptive: false,
         } => interval,
-        // Everything is there already: only rows and bytes end a batch.
-        Trigger::AvailableNow => Duration::MAX,
     }
 }
 
 type Fetched = (Box<dyn ChangeFeed>, Result<Option<(ChangeBatch, Duration)>>);
 
 /// The next batch, being fetched and decoded beside the commit of the one before it.
-struct Fetch(JoinHandle<Fetched>);
+struct Fetch {
+    task: JoinHandle<Fetched>,
+    lag: Option<watch::Receiver<Option<u64>>>,
+}
 
 impl Fetch {
     fn start(mut feed: Box<dyn ChangeFeed>, limit: BatchLimit) -> Self {
-        Self(crate::run::spawn(async move {
+        let lag = feed.pulse().map(|pulse| pulse.lag());
+        let task = crate::run::spawn(async move {
             let begun = Instant::now();
             let next = feed.next(&limit).await;
             (
                 feed,
                 next.map(|batch| batch.map(|batch| (batch, begun.elapsed()))),
             )
-        }))
+        });
+        Self { task, lag }
     }
 
-    async fn join(&mut self) -> Result<(Box<dyn ChangeFeed>, Option<(ChangeBatch, Duration)>)> {
-        let (feed, next) = (&mut self.0).await.map_err(|error| {
+    /// The batch, once it is complete. `observer` hears meanwhile that there is nothing to read.
+    async fn join(
+        &mut self,
+        observer: &Observer,
+    ) -> Result<(Box<dyn ChangeFeed>, Option<(ChangeBatch, Duration)>)> {
+        let joined = loop {
+            tokio::select! {
+                biased;
+                joined = &mut self.task => break joined,
+                lag = next_lag(&mut self.lag) => observer.idle(lag),
+            }
+        };
+        let (feed, next) = joined.map_err(|error| {
             Error::new(
                 ErrorKind::Internal,
                 "the task that reads the source ended by itself",
@@ -235,9 +322,23 @@ impl Fetch {
     }
 }
 
+/// What an idle feed says next of its lag; for ever if it says nothing.
+async fn next_lag(lag: &mut Option<watch::Receiver<Option<u64>>>) -> u64 {
+    if let Some(receiver) = lag {
+        while receiver.changed().await.is_ok() {
+            let known = *receiver.borrow_and_update();
+            if let Some(records) = known {
+                return records;
+            }
+        }
+        *lag = None;
+    }
+    std::future::pending().await
+}
+
 impl Drop for Fetch {
     /// A pipeline that ends with an error leaves nothing running behind it.
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }

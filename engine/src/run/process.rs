@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use futures::FutureExt;
 use sql::change::{ChangeBatch, Reject, RejectReason, Span};
 use sql::{Error, ErrorKind, Result};
@@ -11,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::error_rate::{ErrorRate, WINDOW};
 use super::observer::Observer;
-use super::retry;
+use super::pipeline::plan;
+use super::retry::{Retry, attempt};
 use crate::clock;
 use crate::lake;
 use crate::lake::cast::Caster;
@@ -34,7 +36,7 @@ pub struct Committed {
 /// How a batch was read.
 #[derive(Debug, Clone, Copy)]
 pub struct ReadFacts {
-    /// From asking for it to having it decoded.
+    /// From asking for it to having it, decoding included.
     pub time: Duration,
     /// Records still to be read after it.
     pub lag: Option<u64>,
@@ -79,12 +81,26 @@ impl Processor {
         })
     }
 
+    /// The SQL, planned for another source schema.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] with the place in the pipeline file.
+    pub async fn plan(
+        &mut self,
+        schema: &SchemaRef,
+        stop: &CancellationToken,
+    ) -> Result<Transform> {
+        let retry = Retry::for_ever("opening the lookups", stop, &self.observer);
+        Ok(attempt!(retry, plan(&self.spec, schema)))
+    }
+
     /// Goes on with another source schema: the target gains the columns that the SQL now returns.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] if a column's type would change in the target.
-    pub async fn replan(&mut self, transform: Transform) -> Result<()> {
-        self.sink.evolve(transform.output_schema()).await?;
+    pub async fn replan(&mut self, transform: Transform, stop: &CancellationToken) -> Result<()> {
+        let retry = Retry::for_ever("adding columns", stop, &self.observer);
+        attempt!(retry, self.sink.evolve(transform.output_schema()));
         self.caster = caster(&self.spec, &transform, self.sink.as_ref())?;
         self.transform = transform;
         Ok(())
@@ -105,7 +121,7 @@ impl Processor {
             return Ok(None);
         }
         let begun = Instant::now();
-        self.refresh_lookups().await?;
+        self.refresh_lookups(stop).await?;
         let transformed = self.transform.run(batch.rows()).await?;
         let judged = self
             .transform
@@ -119,16 +135,17 @@ impl Processor {
         let quarantined = self.set_aside(&rejects, stop).await?;
         let written_at = Instant::now();
         let receipt = self.commit(&rows, batch.span(), stop).await?;
+        let decode = batch.decode_time().unwrap_or_default().min(read.time);
         let stages = StageTimes {
-            fetch: read.time,
+            fetch: read.time.saturating_sub(decode),
+            decode,
             transform: transformed_at - begun,
             write: written_at - transformed_at,
             commit: written_at.elapsed(),
-            ..StageTimes::default()
         };
         let report = self.report(&batch, &judged, quarantined, receipt, stages, read.lag);
         self.observer.committed(&report);
-        self.stop_at_rate(batch.counts().records, rejects.len() as u64)?;
+        self.stop_at_rate(batch.counts().records, batch.rejects().len() as u64)?;
         Ok(Some(Committed {
             span: batch.span().clone(),
             commit_time: stages.commit,
@@ -141,21 +158,28 @@ impl Processor {
         span: &Span,
         stop: &CancellationToken,
     ) -> Result<Receipt> {
-        let sink = self.sink.as_mut();
-        retry::for_ever("the commit", stop, async || sink.write(rows, span).await).await
+        let retry = Retry::for_ever("the commit", stop, &self.observer);
+        Ok(attempt!(retry, self.sink.write(rows, span)))
     }
 
     /// Makes rejects durable before the commit that moves the positions over them.
     async fn set_aside(&mut self, rejects: &[Reject], stop: &CancellationToken) -> Result<u64> {
-        if rejects.is_empty() || self.spec.pipeline.on_error.policy == OnErrorPolicy::Skip {
+        let skip = self.spec.pipeline.on_error.policy == OnErrorPolicy::Skip;
+        // `skip` is about messages that cannot be decoded; a rule that says `quarantine` means it.
+        let kept: Vec<Reject>;
+        let rejects = if skip {
+            let of_rules = rejects.iter().filter(|r| r.reason == RejectReason::Rule);
+            kept = of_rules.cloned().collect();
+            &kept
+        } else {
+            rejects
+        };
+        if rejects.is_empty() {
             return Ok(0);
         }
-        let quarantine = &mut self.quarantine;
         let now = clock::now_micros();
-        retry::for_ever("the quarantine", stop, async || {
-            quarantine.write(rejects, now).await
-        })
-        .await
+        let retry = Retry::for_ever("the quarantine", stop, &self.observer);
+        Ok(attempt!(retry, self.quarantine.write(rejects, now)))
     }
 
     /// `on_error.policy: fail`. Rows that a rule quarantines are not errors: the rule said what to do with them.
@@ -183,6 +207,7 @@ impl Processor {
         ))
     }
 
+    /// `on_error.max_rate`. As [`Self::stop_at_rejects`], it is about messages that cannot be decoded.
     fn stop_at_rate(&mut self, records: u64, rejects: u64) -> Result<()> {
         let Some(rate) = &mut self.error_rate else {
             return Ok(());
@@ -209,7 +234,7 @@ impl Processor {
         rows.iter().map(|batch| self.caster.cast(batch)).collect()
     }
 
-    async fn refresh_lookups(&mut self) -> Result<()> {
+    async fn refresh_lookups(&mut self, stop: &CancellationToken) -> Result<()> {
         let shortest = self
             .spec
             .tables
@@ -217,7 +242,8 @@ impl Processor {
             .filter_map(|table| table.refresh)
             .min();
         if shortest.is_some_and(|refresh| self.lookups_read.elapsed() >= refresh) {
-            let lookups = lookup_tables(&self.spec.tables).await?;
+            let retry = Retry::for_ever("reading the lookups", stop, &self.observer);
+            let lookups = attempt!(retry, lookup_tables(&self.spec.tables));
             self.transform.refresh_lookups(lookups).await?;
             self.lookups_read = Instant::now();
         }

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `before_write` | positions checked, no file written |
 //! | `after_files` | data files written, not committed |
+//! | `in_commit` | committed, the sink itself does not know yet (only for lost answers) |
 //! | `after_commit` | committed, the caller does not know yet |
 //! | `before_ack` | the caller knows, offsets are not acknowledged |
 //!

@@ -65,6 +65,7 @@ impl MemoryTable {
             schema: Arc::clone(&self.0.lock().schema),
             table: self.clone(),
             pipeline: pipeline.into(),
+            sent: None,
         }
     }
 }
@@ -75,6 +76,8 @@ pub struct MemorySink {
     table: MemoryTable,
     pipeline: String,
     schema: SchemaRef,
+    /// The span of our last commit.
+    sent: Option<Span>,
 }
 
 #[async_trait]
@@ -106,7 +109,7 @@ impl Sink for MemorySink {
             .get(&self.pipeline)
             .cloned()
             .unwrap_or_default();
-        if standing(&stored, span, "memory")? == Standing::Landed {
+        if standing(&stored, span, self.sent.as_ref(), "memory")? == Standing::Landed {
             receipt.already_landed = true;
             return Ok(receipt);
         }
@@ -117,10 +120,13 @@ impl Sink for MemorySink {
         }
         stored.try_advance(span)?;
         state.positions.insert(self.pipeline.clone(), stored);
-        state
-            .rows
-            .extend(rows.iter().filter(|b| b.num_rows() > 0).cloned());
+        for batch in rows.iter().filter(|batch| batch.num_rows() > 0) {
+            // The table may have got columns since the batch was made.
+            let batch = Caster::try_new(batch.schema_ref(), &state.schema)?.cast(batch)?;
+            state.rows.push(batch);
+        }
         state.version += 1;
+        self.sent = Some(span.clone());
         if fault == Some(Fault::LostAnswer) {
             return Err(failed());
         }

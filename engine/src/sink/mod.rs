@@ -63,11 +63,13 @@ pub trait Sink: Send {
     /// [`sql::ErrorKind::Unavailable`] and its like, from the table's storage or catalog.
     async fn progress(&mut self) -> Result<Position>;
 
-    /// Appends `rows` (each batch of the schema of [`Sink::schema`]; may be empty) and moves the positions along `span`.
-    /// An empty span with no rows does nothing; rows need a span.
+    /// Appends `rows` and moves the positions along `span`. Each batch has the schema of [`Sink::schema`], as it is or as it
+    /// was earlier: columns that came since are null. `rows` may be empty. An empty span with no rows does nothing; rows
+    /// need a span. Rows keep their order within a file.
     ///
     /// # Errors
-    /// [`sql::ErrorKind::Fenced`] if the stored positions are neither the span's start nor its end.
+    /// [`sql::ErrorKind::Fenced`] if the stored positions are not the span's start, or are its end although no attempt of
+    /// this sink can have brought them there: another engine runs the pipeline.
     async fn write(&mut self, rows: &[RecordBatch], span: &Span) -> Result<Receipt>;
 
     /// Adds the nullable columns that `schema` has and the table does not, in a commit of their own, and from now on

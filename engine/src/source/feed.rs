@@ -3,9 +3,9 @@
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use sql::change::{ChangeBatch, Position};
-use sql::feed::{BatchLimit, ChangeFeed};
+use sql::feed::{BatchLimit, ChangeFeed, Pulse};
 use sql::{Error, Result};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::reader::Reader;
 use super::records::RecordLog;
@@ -40,6 +40,9 @@ pub struct TopicFeed {
     /// Away while a blocking thread works with it.
     reader: Option<Box<Reader>>,
     schema: SchemaRef,
+    pulse: Pulse,
+    /// Ends the blocking thread of a call that was dropped.
+    _reading: DropGuard,
 }
 
 impl TopicFeed {
@@ -50,14 +53,19 @@ impl TopicFeed {
     pub fn new(
         log: Box<dyn RecordLog>,
         decoder: Box<dyn Decoder>,
-        options: FeedOptions,
+        mut options: FeedOptions,
     ) -> Result<Self> {
         let schema = decoder
             .schema()
             .ok_or_else(|| Error::internal("a feed was made before its schema was known"))?;
+        options.stop = options.stop.child_token();
+        let reading = options.stop.clone().drop_guard();
+        let pulse = Pulse::default();
         Ok(Self {
-            reader: Some(Box::new(Reader::new(log, decoder, options))),
+            reader: Some(Box::new(Reader::new(log, decoder, options, pulse.clone()))),
             schema,
+            pulse,
+            _reading: reading,
         })
     }
 
@@ -117,5 +125,9 @@ impl ChangeFeed for TopicFeed {
 
     fn lag(&self) -> Option<u64> {
         self.reader.as_ref().and_then(|reader| reader.lag())
+    }
+
+    fn pulse(&self) -> Option<Pulse> {
+        Some(self.pulse.clone())
     }
 }

@@ -82,6 +82,12 @@ impl MemoryTopics {
         self.inner.1.notify_all();
     }
 
+    /// A partition's end.
+    pub fn end(&self, partition: &Partition) -> Option<i64> {
+        let topics = self.inner.0.lock();
+        topics.partitions.get(partition).map(|stored| stored.high)
+    }
+
     /// What [`RecordLog::commit`] was last told.
     pub fn committed(&self) -> Position {
         self.inner.0.lock().committed.clone()
@@ -255,8 +261,7 @@ impl RecordLog for MemoryLog {
     }
 
     fn end(&self, partition: &Partition) -> Option<i64> {
-        let topics = self.topics.inner.0.lock();
-        topics.partitions.get(partition).map(|stored| stored.high)
+        self.topics.end(partition)
     }
 
     fn commit(&mut self, position: &Position) {

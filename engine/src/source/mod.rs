@@ -21,7 +21,7 @@ mod records;
 mod replay;
 mod topics;
 
-use tokio_util::sync::CancellationToken;
+pub use tokio_util::sync::CancellationToken;
 
 use crate::spec::model::SchemaChange;
 

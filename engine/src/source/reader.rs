@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use arrow::datatypes::SchemaRef;
 use sql::change::{ChangeBatch, Position, RawRecord, Span};
-use sql::feed::BatchLimit;
+use sql::feed::{BatchLimit, Pulse};
 use sql::{Error, ErrorKind, Result};
 use tracing::info;
 
@@ -16,6 +16,9 @@ use crate::spec::model::SchemaChange;
 
 /// How long one poll lasts at most: how soon a stop is noticed.
 const SLICE: Duration = Duration::from_millis(100);
+
+/// The time of one record out of so many is measured.
+const MEASURED: usize = 16;
 
 /// Log, decoder and positions.
 pub(super) struct Reader {
@@ -36,6 +39,7 @@ struct State {
     failure: Option<Error>,
     seeked: bool,
     dropped: u64,
+    pulse: Pulse,
 }
 
 /// What was put into the batch so far.
@@ -45,6 +49,9 @@ struct Fill {
     bytes: usize,
     started: Option<Instant>,
     new_schema: Option<SchemaRef>,
+    /// Time spent on `timed` of the records: every so many are measured, for clocks cost as much as small records.
+    decoding: Duration,
+    timed: u32,
 }
 
 impl Reader {
@@ -52,6 +59,7 @@ impl Reader {
         log: Box<dyn RecordLog>,
         decoder: Box<dyn Decoder>,
         options: FeedOptions,
+        pulse: Pulse,
     ) -> Self {
         Self {
             log,
@@ -64,6 +72,7 @@ impl Reader {
                 failure: None,
                 seeked: false,
                 dropped: 0,
+                pulse,
             },
         }
     }
@@ -141,16 +150,28 @@ impl Reader {
             };
             state.push(&message, decoder.as_mut(), fill)?;
         }
+        state.pulse.busy();
         while !fill.is_full(limit) && !state.is_done() {
-            let left = fill
-                .started
-                .map(|s| limit.max_wait.saturating_sub(s.elapsed()));
-            let timeout = left.map_or(SLICE, |left| left.min(SLICE));
+            let before = fill.records;
+            let timeout = fill.left(limit).map_or(SLICE, |left| left.min(SLICE));
             log.poll(timeout, &mut |event| {
                 let flow = state.take(event, decoder.as_mut(), fill)?;
                 let stop = fill.is_full(limit) || state.is_done();
                 Ok(if stop { flow.and_stop() } else { flow })
             })?;
+            if let Some(committed) = state.pulse.take_ack() {
+                log.commit(&committed);
+            }
+            if fill.records == 0 {
+                state.pulse.idle(state.lag(log.as_ref()));
+            }
+            // Behind, a batch fills up to its limits: fewer, larger commits catch up sooner. Caught up, or with a
+            // log that has nothing to give for now, it waits no longer than it may.
+            let waited = fill.left(limit) == Some(Duration::ZERO);
+            let behind = state.lag(log.as_ref()).is_some_and(|lag| lag > 0);
+            if waited && !(behind && fill.records > before) {
+                break;
+            }
         }
         Ok(())
     }
@@ -162,14 +183,17 @@ impl Reader {
         } else {
             state.positions.span()?
         };
+        let finishing = Instant::now();
         let decoded = self.decoder.finish((state.options.clock)())?;
+        let decode_time = fill.decode_time() + finishing.elapsed();
         let batch = ChangeBatch::try_new(
             decoded.rows,
             decoded.meta,
             decoded.rejects,
             span,
             decoded.counts,
-        )?;
+        )?
+        .decoded_in(decode_time);
         if fill.records > 0 {
             state.positions.emit();
         }
@@ -193,12 +217,7 @@ impl Reader {
     }
 
     pub(super) fn lag(&self) -> Option<u64> {
-        if !self.state.seeked {
-            return None;
-        }
-        self.state
-            .positions
-            .lag(&|partition| self.log.end(partition))
+        self.state.lag(self.log.as_ref())
     }
 }
 
@@ -207,9 +226,21 @@ impl Fill {
         self.new_schema.is_some()
             || self.records >= limit.max_records.max(1)
             || self.bytes >= limit.max_bytes.max(1)
-            || self
-                .started
-                .is_some_and(|started| started.elapsed() >= limit.max_wait)
+    }
+
+    /// How long the batch's first record may still wait; `None` before there is one.
+    fn left(&self, limit: &BatchLimit) -> Option<Duration> {
+        self.started
+            .map(|started| limit.max_wait.saturating_sub(started.elapsed()))
+    }
+
+    /// What all records took, if those that were not measured took as long as those that were.
+    fn decode_time(&self) -> Duration {
+        if self.timed == 0 {
+            return Duration::ZERO;
+        }
+        let share = self.records as f64 / f64::from(self.timed);
+        self.decoding.mul_f64(share)
     }
 }
 
@@ -217,6 +248,14 @@ impl State {
     /// Whether nothing more is to be read.
     fn is_done(&self) -> bool {
         self.options.stop.is_cancelled() || self.positions.is_done()
+    }
+
+    /// Records up to the ends as last seen; `None` before the positions are known.
+    fn lag(&self, log: &dyn RecordLog) -> Option<u64> {
+        if !self.seeked {
+            return None;
+        }
+        self.positions.lag(&|partition| log.end(partition))
     }
 
     fn take(
@@ -246,7 +285,13 @@ impl State {
         decoder: &mut dyn Decoder,
         fill: &mut Fill,
     ) -> Result<Flow> {
-        if let Pushed::NewSchema(schema) = decoder.push(message)? {
+        let begun = fill.records.is_multiple_of(MEASURED).then(Instant::now);
+        let pushed = decoder.push(message)?;
+        if let Some(begun) = begun {
+            fill.decoding += begun.elapsed();
+            fill.timed += 1;
+        }
+        if let Pushed::NewSchema(schema) = pushed {
             if self.options.schema_change == SchemaChange::Fail {
                 return Err(changed(message, decoder.schema(), &schema));
             }

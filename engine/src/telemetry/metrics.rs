@@ -139,6 +139,14 @@ impl Metrics {
             .set(records as f64);
     }
 
+    /// Everything up to the ends of the partitions is committed.
+    pub fn caught_up(&self, names: &PipelineNames) {
+        self.lag_records(names, 0);
+        self.lag_seconds
+            .with_label_values(&[names.pipeline.as_str(), names.source.as_str()])
+            .set(0.0);
+    }
+
     /// Counts a batch. To be called once for each, after its commit.
     pub fn batch(&self, report: &BatchReport) {
         self.source(report);

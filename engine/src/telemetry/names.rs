@@ -108,7 +108,7 @@ pub const LAG_RECORDS: Metric = gauge(
 pub const LAG_SECONDS: Metric = gauge(
     "engine_lag_seconds",
     &["pipeline", "source"],
-    "Time of the last commit minus the source's commit time of its newest row.",
+    "Time of the last commit minus the source's commit time of its newest row; 0 while nothing is left to read.",
 );
 /// When the table last moved.
 pub const LAST_COMMIT: Metric = gauge(

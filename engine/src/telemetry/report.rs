@@ -94,9 +94,9 @@ pub struct StageTimes {
     pub decode: Duration,
     /// SQL and rules.
     pub transform: Duration,
-    /// Data files and quarantine.
+    /// Making set-aside records durable in the quarantine.
     pub write: Duration,
-    /// The table's commit.
+    /// Data files and the table's commit, which are one call of the sink, with all attempts.
     pub commit: Duration,
 }
 

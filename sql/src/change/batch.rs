@@ -1,5 +1,7 @@
 //! The batch of decoded changes that travels from a feed through SQL to a sink.
 
+use std::time::Duration;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
@@ -114,6 +116,7 @@ pub struct ChangeBatch {
     span: Span,
     counts: BatchCounts,
     next_schema: Option<SchemaRef>,
+    decode_time: Option<Duration>,
 }
 
 impl ChangeBatch {
@@ -157,6 +160,7 @@ impl ChangeBatch {
             span,
             counts,
             next_schema: None,
+            decode_time: None,
         })
     }
 
@@ -166,6 +170,18 @@ impl ChangeBatch {
     pub fn before_schema_change(mut self, schema: SchemaRef) -> Self {
         self.next_schema = Some(schema);
         self
+    }
+
+    /// Says how long decoding the batch took.
+    #[must_use]
+    pub fn decoded_in(mut self, time: Duration) -> Self {
+        self.decode_time = Some(time);
+        self
+    }
+
+    /// How long decoding took, if the feed measured it.
+    pub fn decode_time(&self) -> Option<Duration> {
+        self.decode_time
     }
 
     /// The decoded rows, projected.

@@ -7,13 +7,15 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, BooleanBufferBuilder, Date32Array, Decimal128Array,
-    Float32Array, Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, ListArray, MapArray,
-    NullBufferBuilder, StringArray, StructArray, Time32MillisecondArray, Time64MicrosecondArray,
-    TimestampMicrosecondArray,
+    ArrayRef, ArrowPrimitiveType, BooleanArray, BooleanBufferBuilder, GenericByteArray, ListArray,
+    MapArray, NullBufferBuilder, PrimitiveArray, StructArray,
 };
-use arrow::buffer::{OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, FieldRef, Fields, TimeUnit};
+use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::datatypes::{
+    BinaryType, ByteArrayType, DataType, Date32Type, Decimal128Type, FieldRef, Fields, Float32Type,
+    Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType,
+    Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, Utf8Type,
+};
 use sql::{Error, Result};
 
 /// A growing column.
@@ -133,6 +135,11 @@ impl Column {
                 values: Vec::new(),
                 zone: zone.clone(),
             },
+            // A part that may not be null would fail the whole batch when one is.
+            DataType::List(item) if !item.is_nullable() => return Err(unsupported(data_type)),
+            DataType::Struct(fields) if fields.iter().any(|field| !field.is_nullable()) => {
+                return Err(unsupported(data_type));
+            }
             DataType::List(item) => Data::List {
                 item: Arc::clone(item),
                 offsets: vec![0],
@@ -156,7 +163,9 @@ impl Column {
 
     fn try_new_map(entries: &FieldRef) -> Result<Data> {
         match entries.data_type() {
-            DataType::Struct(fields) if fields.len() == 2 => {
+            DataType::Struct(fields)
+                if fields.len() == 2 && fields.iter().skip(1).all(|value| value.is_nullable()) =>
+            {
                 let mut columns = fields.iter().map(|field| Self::try_new(field.data_type()));
                 match (columns.next(), columns.next()) {
                     (Some(keys), Some(values)) => Ok(Data::Map {
@@ -248,51 +257,32 @@ impl Column {
                 bits.append_slice(&drain(values));
                 Arc::new(BooleanArray::new(bits.build(), nulls))
             }
-            Data::Int8(v) => Arc::new(Int8Array::try_new(drain(v).into(), nulls).map_err(bug)?),
-            Data::Int16(v) => Arc::new(Int16Array::try_new(drain(v).into(), nulls).map_err(bug)?),
-            Data::Int32(v) => Arc::new(Int32Array::try_new(drain(v).into(), nulls).map_err(bug)?),
-            Data::Int64(v) => Arc::new(Int64Array::try_new(drain(v).into(), nulls).map_err(bug)?),
-            Data::Float32(v) => {
-                Arc::new(Float32Array::try_new(drain(v).into(), nulls).map_err(bug)?)
-            }
-            Data::Float64(v) => {
-                Arc::new(Float64Array::try_new(drain(v).into(), nulls).map_err(bug)?)
-            }
+            Data::Int8(values) => Arc::new(primitive::<Int8Type>(values, nulls)?),
+            Data::Int16(values) => Arc::new(primitive::<Int16Type>(values, nulls)?),
+            Data::Int32(values) => Arc::new(primitive::<Int32Type>(values, nulls)?),
+            Data::Int64(values) => Arc::new(primitive::<Int64Type>(values, nulls)?),
+            Data::Float32(values) => Arc::new(primitive::<Float32Type>(values, nulls)?),
+            Data::Float64(values) => Arc::new(primitive::<Float64Type>(values, nulls)?),
             Data::Decimal {
                 values,
                 precision,
                 scale,
             } => Arc::new(
-                Decimal128Array::try_new(drain(values).into(), nulls)
-                    .and_then(|array| array.with_precision_and_scale(*precision, *scale))
+                primitive::<Decimal128Type>(values, nulls)?
+                    .with_precision_and_scale(*precision, *scale)
                     .map_err(bug)?,
             ),
-            Data::Text(bytes) => Arc::new(
-                StringArray::try_new(
-                    drain_offsets(&mut bytes.ends),
-                    drain(&mut bytes.values).into(),
-                    nulls,
-                )
-                .map_err(bug)?,
-            ),
-            Data::Binary(bytes) => Arc::new(
-                BinaryArray::try_new(
-                    drain_offsets(&mut bytes.ends),
-                    drain(&mut bytes.values).into(),
-                    nulls,
-                )
-                .map_err(bug)?,
-            ),
-            Data::Date(v) => Arc::new(Date32Array::try_new(drain(v).into(), nulls).map_err(bug)?),
-            Data::TimeMillis(v) => {
-                Arc::new(Time32MillisecondArray::try_new(drain(v).into(), nulls).map_err(bug)?)
+            Data::Text(bytes) => Arc::new(variable::<Utf8Type>(bytes, nulls)?),
+            Data::Binary(bytes) => Arc::new(variable::<BinaryType>(bytes, nulls)?),
+            Data::Date(values) => Arc::new(primitive::<Date32Type>(values, nulls)?),
+            Data::TimeMillis(values) => {
+                Arc::new(primitive::<Time32MillisecondType>(values, nulls)?)
             }
-            Data::TimeMicros(v) => {
-                Arc::new(Time64MicrosecondArray::try_new(drain(v).into(), nulls).map_err(bug)?)
+            Data::TimeMicros(values) => {
+                Arc::new(primitive::<Time64MicrosecondType>(values, nulls)?)
             }
             Data::Timestamp { values, zone } => Arc::new(
-                TimestampMicrosecondArray::try_new(drain(values).into(), nulls)
-                    .map_err(bug)?
+                primitive::<TimestampMicrosecondType>(values, nulls)?
                     .with_timezone_opt(zone.clone()),
             ),
             Data::List {
@@ -345,10 +335,25 @@ impl Column {
     }
 }
 
+fn primitive<T: ArrowPrimitiveType>(
+    values: &mut Vec<T::Native>,
+    nulls: Option<NullBuffer>,
+) -> Result<PrimitiveArray<T>> {
+    PrimitiveArray::try_new(drain(values).into(), nulls).map_err(bug)
+}
+
+fn variable<T: ByteArrayType<Offset = i32>>(
+    bytes: &mut Bytes,
+    nulls: Option<NullBuffer>,
+) -> Result<GenericByteArray<T>> {
+    let offsets = drain_offsets(&mut bytes.ends);
+    GenericByteArray::try_new(offsets, drain(&mut bytes.values).into(), nulls).map_err(bug)
+}
+
 fn unsupported(data_type: &DataType) -> Error {
     Error::config(format!("no column can be decoded to {data_type}")).expected(
         "a boolean, integer, float, decimal of at most 38 digits, text, binary, date, time, timestamp in \
-         microseconds, or an array, map or struct of these",
+         microseconds, or an array, map or struct of these whose parts may be null",
     )
 }
 

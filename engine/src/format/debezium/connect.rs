@@ -112,11 +112,11 @@ impl ConnectSchema {
                 before: before.unwrap_or(row).row(mysql, false)?,
             });
         }
-        // Message events (`op` m) have an envelope of their own, without images.
-        if has_op && self.child("source").is_some() {
-            return Ok(Kind::Control);
-        }
-        if self.child("ddl").is_some() && self.child("databaseName").is_some() {
+        // Events of logical messages (`op` m) and of DDL have no images; rows have no block called `source`.
+        let has_source = image("source").is_some();
+        let message = has_op && self.child("message").is_some();
+        let ddl = self.child("ddl").is_some() && self.child("databaseName").is_some();
+        if has_source && (message || ddl) {
             return Ok(Kind::Control);
         }
         Ok(Kind::Flattened(self.row(false, true)?))

@@ -102,7 +102,7 @@ fn numeric(scalar: Scalar) -> bool {
 fn ambiguous(text: &[u8], scale: Option<i8>) -> Step<()> {
     let both = scale.unwrap_or(0) <= 0
         && !text.is_empty()
-        && text.len() % 4 == 0
+        && text.len().is_multiple_of(4)
         && text.iter().all(u8::is_ascii_digit);
     if both {
         return Err(Fault::mismatch(

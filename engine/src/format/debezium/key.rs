@@ -102,13 +102,19 @@ impl JsonDecoder {
             return match wrapper(cursor)? {
                 Some((b"null", payload, _)) => Ok(self.bare_key(bare, Cursor::new(payload))?),
                 Some((schema, payload, prefix)) => {
-                    let mut plan = self.compile_key(schema, message)?;
-                    let result = self.key_payload(&mut plan, &mut Cursor::new(payload));
-                    self.keys.put(Box::new(Entry {
-                        prefix: prefix.to_vec(),
-                        schema: schema.to_vec(),
-                        plan,
-                    }));
+                    let mut entry = match self.keys.take_schema(schema) {
+                        Some(entry) => entry,
+                        None => Box::new(Entry {
+                            prefix: Vec::new(),
+                            schema: schema.to_vec(),
+                            plan: self.compile_key(schema, message)?,
+                        }),
+                    };
+                    if !prefix.is_empty() {
+                        entry.prefix = prefix.to_vec();
+                    }
+                    let result = self.key_payload(&mut entry.plan, &mut Cursor::new(payload));
+                    self.keys.put(entry);
                     Ok(result?)
                 }
                 None => Ok(self.bare_key(bare, cursor)?),
@@ -325,7 +331,7 @@ fn no_key() -> Box<Fault> {
 
 /// The parts of `{"schema":…,"payload":…}`, and everything before the payload; `None` for another object.
 #[expect(clippy::type_complexity, reason = "three slices of one text")]
-fn wrapper(mut cursor: Cursor<'_>) -> Step<Option<(&[u8], &[u8], &[u8])>> {
+pub(super) fn wrapper(mut cursor: Cursor<'_>) -> Step<Option<(&[u8], &[u8], &[u8])>> {
     let (mut schema, mut payload, mut prefix) = (None, None, None);
     let seen = Layout::new(["schema", "payload"]).walk(&mut cursor, |slot, cursor| {
         cursor.peek();

@@ -197,7 +197,7 @@ fn read_members(
             (Some(field), Some(child)) => {
                 let start = *cursor;
                 read(&mut field.wire, child, cursor, scratch)
-                    .map_err(|fault| fault.in_field(&field.name, token(start)))
+                    .map_err(|fault| blame(fault, &field.name, start))
             }
             _ => cursor.value().map(|_| ()),
         }
@@ -210,9 +210,13 @@ fn read_members(
     Ok(())
 }
 
-/// The text of the value at `cursor`, for a sentence about it.
-pub(super) fn token(mut cursor: Cursor<'_>) -> &[u8] {
-    cursor.value().unwrap_or_default()
+/// Names the field whose value at `start` is to blame. What is no JSON at all is that before anything else.
+#[cold]
+pub(super) fn blame(fault: Box<Fault>, name: &str, mut start: Cursor<'_>) -> Box<Fault> {
+    match start.value() {
+        Ok(value) => fault.in_field(name, value),
+        Err(broken) => broken,
+    }
 }
 
 /// A length as an offset.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::column::Column;
 use super::fault::Step;
 use super::layout::{Layout, Seen};
-use super::read::{Scratch, read, token};
+use super::read::{Scratch, blame, read};
 use super::scan::Cursor;
 use super::unavailable::Placeholder;
 use super::wire::{Wire, WireField};
@@ -132,7 +132,7 @@ impl RowReader {
                 Some(column) => {
                     let start = *cursor;
                     read(&mut reader.wire, column, cursor, to.scratch)
-                        .map_err(|fault| fault.in_field(&reader.name, token(start)))
+                        .map_err(|fault| blame(fault, &reader.name, start))
                 }
                 None => cursor.value().map(|_| ()),
             }

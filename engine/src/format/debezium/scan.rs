@@ -55,6 +55,12 @@ impl<'a> Cursor<'a> {
         None
     }
 
+    /// The first byte of the string whose quote is here.
+    #[inline]
+    pub(super) fn after_quote(&self) -> Option<u8> {
+        self.rest().get(1).copied()
+    }
+
     /// Takes `wanted` if it comes next.
     #[inline]
     pub(super) fn eat(&mut self, wanted: u8) -> bool {

@@ -7,7 +7,7 @@ use super::column::{Column, Data};
 use super::fault::Step;
 use super::layout::Layout;
 use super::number;
-use super::read::{Scratch, read, token};
+use super::read::{Scratch, blame, read};
 use super::scan::Cursor;
 use super::wire::{Scalar, Wire};
 
@@ -90,7 +90,7 @@ impl SourceReader {
                 .and_then(|children| children.get_mut(slot));
             match (wires.get_mut(slot), child, names.get(slot)) {
                 (Some(wire), Some(child), Some(name)) => read(wire, child, cursor, scratch)
-                    .map_err(|fault| fault.in_field(name, token(start)).in_field("source", &[])),
+                    .map_err(|fault| blame(fault, name, start).in_field("_source", &[])),
                 _ => cursor.value().map(|_| ()),
             }
         })?;

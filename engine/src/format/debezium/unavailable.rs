@@ -43,16 +43,12 @@ impl Placeholder {
     pub(super) fn is_at(&self, wire: &Wire, mut cursor: Cursor<'_>) -> Step<bool> {
         match cursor.peek() {
             Some(b'"') => {
+                if !self.may_start(cursor.after_quote()) {
+                    return Ok(false);
+                }
                 let Some(text) = cursor.string()? else {
                     return Ok(false);
                 };
-                // Most strings have another length than any form of the placeholder.
-                if !text.escaped
-                    && text.raw.len() != self.bytes.len()
-                    && text.raw.len() != self.base64.len()
-                {
-                    return Ok(false);
-                }
                 let json = matches!(wire, Wire::Scalar(Scalar::Json | Scalar::Text));
                 let binary = matches!(wire, Wire::Scalar(Scalar::Bytes));
                 Ok(text.is(&self.bytes)
@@ -67,6 +63,13 @@ impl Placeholder {
             Some(b'{') if matches!(wire, Wire::Map(..)) => self.is_object(&mut cursor),
             _ => Ok(false),
         }
+    }
+
+    /// Whether a string that starts with `byte` can be any form of the placeholder: most are told apart here.
+    fn may_start(&self, byte: Option<u8>) -> bool {
+        byte == self.bytes.first().copied()
+            || byte == self.base64.first().copied()
+            || matches!(byte, Some(b'\\' | b'{'))
     }
 
     fn is_array(&self, item: &Wire, cursor: &mut Cursor<'_>) -> Step<bool> {

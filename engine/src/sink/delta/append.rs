@@ -24,7 +24,7 @@ enum Attempt {
     /// The version was taken: the next one may be free.
     Taken,
     /// Nobody knows.
-    Unclear(TransactionError),
+    Unclear(Error),
 }
 
 impl DeltaSink {
@@ -33,19 +33,24 @@ impl DeltaSink {
             return Ok(self.receipt(&[], 0));
         }
         self.refresh(None).await?;
-        if standing(&self.stored, span, &self.path)? == Standing::Landed {
+        if self.standing(span)? == Standing::Landed {
             return Ok(self.landed_before());
         }
         failpoint::hit("before_write");
         let files = self.write_files(rows).await?;
         failpoint::hit("after_files");
         let receipt = self.commit(&files, rows, span).await?;
+        self.sent = Some(span.clone());
         if !receipt.already_landed {
             failpoint::hit("after_commit");
             failpoint::lose_answer("after_commit")?;
             self.keep_up().await;
         }
         Ok(receipt)
+    }
+
+    fn standing(&self, span: &Span) -> Result<Standing> {
+        standing(&self.stored, span, self.sent.as_ref(), &self.path)
     }
 
     async fn commit(
@@ -57,9 +62,8 @@ impl DeltaSink {
         // Tells our own commit from another engine's of the same span.
         let mark = Uuid::new_v4().to_string();
         let added = rows.iter().map(|batch| batch.num_rows() as u64).sum();
-        let mut conflicts = 0;
         let mut unclear = None;
-        for _ in 0..MAX_ATTEMPTS {
+        for conflicts in 0..MAX_ATTEMPTS {
             match self.attempt(files, span, &mark).await? {
                 Attempt::Done => {
                     self.version += 1;
@@ -70,11 +74,17 @@ impl DeltaSink {
                     });
                 }
                 Attempt::Taken => {}
-                Attempt::Unclear(error) => unclear = Some(error),
+                Attempt::Unclear(error) => {
+                    self.sent = Some(span.clone());
+                    unclear = Some(error);
+                }
             }
-            conflicts += 1;
             let ours = self.refresh(Some(&mark)).await?;
-            match standing(&self.stored, span, &self.path) {
+            if ours {
+                // An object store that repeats a request takes its own first success for somebody else's.
+                self.sent = Some(span.clone());
+            }
+            match self.standing(span) {
                 Ok(Standing::Landed) if ours => {
                     return Ok(Receipt {
                         conflicts,
@@ -89,14 +99,14 @@ impl DeltaSink {
                     }
                     other?;
                     return Ok(Receipt {
-                        conflicts,
+                        conflicts: conflicts + 1,
                         ..self.landed_before()
                     });
                 }
             }
         }
         Err(match unclear {
-            Some(error) => storage_error("commit to the Delta table", &self.path, error),
+            Some(error) => error,
             None => {
                 self.delete_files(files).await;
                 Error::new(
@@ -133,9 +143,16 @@ impl DeltaSink {
             .write_commit_entry(next, CommitOrBytes::LogBytes(bytes), Uuid::new_v4())
             .await;
         Ok(match written {
-            Ok(()) => Attempt::Done,
+            Ok(()) => match failpoint::lose_answer("in_commit") {
+                Ok(()) => Attempt::Done,
+                Err(error) => Attempt::Unclear(error),
+            },
             Err(TransactionError::VersionAlreadyExists(_)) => Attempt::Taken,
-            Err(error) => Attempt::Unclear(error),
+            Err(error) => Attempt::Unclear(storage_error(
+                "commit to the Delta table",
+                &self.path,
+                error,
+            )),
         })
     }
 

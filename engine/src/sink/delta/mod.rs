@@ -30,7 +30,7 @@ use sql::{Error, ErrorKind, Result};
 
 use super::protocol::MAX_ATTEMPTS;
 use super::{Receipt, Sink};
-use crate::lake::delta::{check_writable, load_error, open_or_create, snapshot};
+use crate::lake::delta::{check_writable, open_or_create, reopen, snapshot};
 use crate::lake::schema::without_metadata;
 use crate::lake::shape::{
     Missing, added_columns, check_shape, no_partition_column, same_partitions,
@@ -40,6 +40,7 @@ use crate::spec::model::{DeltaTableSpec, PartitionField, PartitionTransform};
 /// A writer of one Delta table for one pipeline.
 #[derive(Debug)]
 pub struct DeltaSink {
+    spec: DeltaTableSpec,
     path: String,
     pipeline: String,
     table: DeltaTable,
@@ -53,6 +54,8 @@ pub struct DeltaSink {
     schema: SchemaRef,
     partition_by: Vec<String>,
     upkeep: maintenance::Upkeep,
+    /// The span of our last commit that landed or may have landed.
+    sent: Option<Span>,
 }
 
 /// The columns of `partition_by` for a Delta table.
@@ -107,6 +110,7 @@ impl DeltaSink {
     ) -> Result<Self> {
         let table = open_or_create(spec, target, partition_by).await?;
         let mut sink = Self {
+            spec: spec.clone(),
             path: spec.path.clone(),
             pipeline: pipeline.to_owned(),
             store: table.log_store(),
@@ -117,6 +121,7 @@ impl DeltaSink {
             schema: Arc::new(Schema::empty()),
             partition_by: Vec::new(),
             upkeep: maintenance::Upkeep::default(),
+            sent: None,
         };
         if sink.store.name() != "DefaultLogStore" {
             return Err(Error::config("this kind of storage is not built in").at(&sink.path));
@@ -160,14 +165,17 @@ impl DeltaSink {
     /// Loads the table anew: somebody changed its metadata, or cleaned the log under us.
     async fn reload(&mut self) -> Result<()> {
         let before = Arc::clone(&self.schema);
-        // A new handle: the old one could only go forward along commits that may be gone.
-        let mut table = DeltaTable::new(self.store.clone(), self.table.config.clone());
-        table
-            .load()
-            .await
-            .map_err(|error| load_error(error, &self.path))?;
-        self.table = table;
+        let partitions = std::mem::take(&mut self.partition_by);
+        self.table = reopen(&self.spec).await?;
+        self.store = self.table.log_store();
         self.adopt().await?;
+        if self.partition_by != partitions {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                "somebody changed the partitions of the Delta table while it was written",
+            )
+            .at(&self.path));
+        }
         // Only columns may have come; anything else would not take the batches that are under way.
         check_shape(&before, &self.schema, Missing::Refuse, &self.path)
     }

@@ -27,10 +27,10 @@ impl DeltaSink {
             return Ok(Vec::new());
         }
         let failed = |error| storage_error("write a data file", &self.path, error);
-        let caster = Caster::try_new(&self.schema, &self.file_schema)?;
         let mut writer = self.writer()?;
         for batch in rows.iter().filter(|batch| batch.num_rows() > 0) {
-            let batch = caster.cast(batch)?;
+            // By the batch's own columns: the table may have got new ones since it was made.
+            let batch = Caster::try_new(batch.schema_ref(), &self.file_schema)?.cast(batch)?;
             for part in self.split(&batch)? {
                 writer.write(&part).await.map_err(failed)?;
             }

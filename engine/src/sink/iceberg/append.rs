@@ -33,6 +33,7 @@ impl IcebergSink {
         let files = self.write_files(rows).await?;
         failpoint::hit("after_files");
         let receipt = self.commit(&files, span).await?;
+        self.sent = Some(span.clone());
         if !receipt.already_landed {
             failpoint::hit("after_commit");
             failpoint::lose_answer("after_commit")?;
@@ -42,14 +43,13 @@ impl IcebergSink {
 
     fn standing(&self, span: &Span) -> Result<Standing> {
         let stored = positions(&self.table.metadata_ref(), &self.pipeline);
-        standing(&stored, span, &self.place)
+        standing(&stored, span, self.sent.as_ref(), &self.place)
     }
 
     async fn commit(&mut self, files: &[DataFile], span: &Span) -> Result<Receipt> {
         let mark = Uuid::new_v4().to_string();
-        let mut conflicts = 0;
         let mut unclear = 0;
-        for _ in 0..MAX_ATTEMPTS {
+        for conflicts in 0..MAX_ATTEMPTS {
             let transaction = self.transaction(files, span, &mark)?;
             let Err(failed) = self.swap(transaction).await else {
                 return Ok(Receipt {
@@ -58,6 +58,7 @@ impl IcebergSink {
                 });
             };
             if failed.unclear {
+                self.sent = Some(span.clone());
                 unclear += 1;
             } else if !failed.is_conflict() {
                 // Nothing was asked of the catalog: no snapshot has the files.
@@ -70,10 +71,13 @@ impl IcebergSink {
                     failed.error,
                 ));
             }
-            conflicts += 1;
             self.refresh().await?;
+            let ours = has_commit(&self.table.metadata_ref(), COMMIT, &mark);
+            if ours {
+                self.sent = Some(span.clone());
+            }
             match self.standing(span) {
-                Ok(Standing::Landed) if has_commit(&self.table.metadata_ref(), COMMIT, &mark) => {
+                Ok(Standing::Landed) if ours => {
                     return Ok(Receipt {
                         conflicts,
                         ..self.receipt(files)
@@ -94,7 +98,7 @@ impl IcebergSink {
                     }
                     other?;
                     return Ok(Receipt {
-                        conflicts,
+                        conflicts: conflicts + 1,
                         ..self.landed_before()
                     });
                 }

@@ -18,7 +18,8 @@ use iceberg::{
 };
 
 use super::IcebergSink;
-use crate::lake::iceberg::OpenCatalog;
+use crate::lake::catalog::OpenCatalog;
+use crate::sink::failpoint;
 
 /// A failed swap.
 #[derive(Debug, thiserror::Error)]
@@ -125,6 +126,10 @@ impl Catalog for Guard<'_> {
                 IcebergError::new(IcebergKind::Unexpected, "the catalog did not answer")
                     .with_source(error)
             })?;
+        failpoint::lose_answer("in_commit").map_err(|error| {
+            IcebergError::new(IcebergKind::Unexpected, "the catalog did not answer")
+                .with_source(error)
+        })?;
         self.unclear.store(false, Ordering::Relaxed);
         if swapped {
             return Ok(staged);

@@ -25,9 +25,9 @@ use sql::{Error, ErrorKind, Result};
 
 use super::protocol::MAX_ATTEMPTS;
 use super::{Receipt, Sink};
-use crate::lake::iceberg::{
-    Absent, OpenCatalog, check_partitions, check_types, iceberg_error, identifier, shown,
-};
+use crate::lake::catalog::{Absent, OpenCatalog};
+use crate::lake::iceberg::{check_types, iceberg_error, identifier, shown};
+use crate::lake::partitions::check_partitions;
 use crate::lake::schema::{TableFormat, target_schema, without_metadata};
 use crate::lake::shape::{Missing, added_columns, check_shape};
 use crate::spec::model::{IcebergTableSpec, PartitionField};
@@ -45,6 +45,8 @@ pub struct IcebergSink {
     file_schema: SchemaRef,
     /// The same without ids: the sink's schema.
     schema: SchemaRef,
+    /// The span of our last commit that landed or may have landed.
+    sent: Option<Span>,
 }
 
 impl IcebergSink {
@@ -72,6 +74,7 @@ impl IcebergSink {
             table: table.clone(),
             file_schema: Arc::new(Schema::empty()),
             schema: Arc::new(Schema::empty()),
+            sent: None,
         };
         sink.adopt(table)?;
         check_shape(target, &sink.schema, missing, &sink.place)?;
@@ -143,6 +146,7 @@ impl IcebergSink {
             let done = self.swap(transaction).await;
             // Whatever the answer was: the table says whether the columns are there.
             self.refresh().await?;
+            self.adopt(self.table.clone())?;
             lost = done.err();
         }
         let conflict = Error::new(

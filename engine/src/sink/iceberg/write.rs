@@ -29,11 +29,11 @@ type FileWriterBuilder =
 impl IcebergSink {
     /// Writes the rows' files. They are no part of the table until they are committed.
     pub(super) async fn write_files(&self, rows: &[RecordBatch]) -> Result<Vec<DataFile>> {
-        let caster = Caster::try_new(&self.schema, &self.file_schema)?;
         let batches = rows
             .iter()
             .filter(|batch| batch.num_rows() > 0)
-            .map(|batch| caster.cast(batch))
+            // By the batch's own columns: the table may have got new ones since it was made.
+            .map(|batch| Caster::try_new(batch.schema_ref(), &self.file_schema)?.cast(batch))
             .collect::<Result<Vec<_>>>()?;
         if batches.is_empty() {
             return Ok(Vec::new());

@@ -20,8 +20,12 @@ use super::{Assigned, KafkaLog};
 /// How often a start that waits for brokers says so.
 const REMIND: Duration = Duration::from_secs(5);
 
-/// One try; also how soon a stop is noticed.
-const TRY: Duration = Duration::from_secs(1);
+/// The first try. Each next one gets twice the time, for clusters whose list of topics is long: but the first failures
+/// are to be told soon.
+const FIRST_TRY: Duration = Duration::from_secs(1);
+
+/// The longest try; also how soon a stop is noticed.
+const LONGEST_TRY: Duration = Duration::from_secs(8);
 
 /// A topic and its partitions' numbers.
 type Topic = (String, Vec<i32>);
@@ -32,12 +36,14 @@ impl KafkaLog {
         let started = Instant::now();
         let mut reminded = started;
         let mut last: Option<String> = None;
+        let mut patience = FIRST_TRY;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let failed = match self.consumer.fetch_metadata(None, TRY.min(left)) {
+            let failed = match self.consumer.fetch_metadata(None, patience.min(left)) {
                 Ok(metadata) => return Ok(topics_of(&metadata)),
                 Err(error) => error,
             };
+            patience = LONGEST_TRY.min(patience * 2);
             if let Some(reason) = self.reasons()? {
                 last = Some(reason);
             }
@@ -211,7 +217,7 @@ impl KafkaLog {
         take: &mut dyn FnMut(LogEvent<'_>) -> Result<Flow>,
     ) -> Result<Flow> {
         self.refreshed = Instant::now();
-        let metadata = match self.consumer.fetch_metadata(None, TRY) {
+        let metadata = match self.consumer.fetch_metadata(None, self.timeouts.request) {
             Ok(metadata) => metadata,
             Err(error) => {
                 debug!(%error, "topics cannot be listed now");

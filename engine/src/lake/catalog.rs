@@ -1,0 +1,368 @@
+//! Iceberg catalogs on SQLite: open, create tables, and the one atomic step of a commit.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::Schema;
+use iceberg::arrow::arrow_schema_to_schema_auto_assign_ids;
+use iceberg::io::{FileIO, FileIOBuilder};
+use iceberg::spec::TableMetadata;
+use iceberg::table::Table;
+use iceberg::{
+    Catalog as _, CatalogBuilder as _, NamespaceIdent, Runtime, TableCreation, TableIdent,
+};
+use iceberg_catalog_sql::{SqlBindStyle, SqlCatalog, SqlCatalogBuilder};
+use iceberg_storage_opendal::OpenDalStorageFactory;
+use sql::{Error, ErrorKind, Result};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
+
+use super::iceberg::iceberg_error;
+use super::partitions::partition_spec;
+use super::storage::storage_error;
+use crate::spec::model::{CatalogKind, CatalogSpec, PartitionField};
+
+/// How long SQLite waits for another process's lock before a statement fails.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// An open catalog: the library's view of it, and our own connection for compare-and-swap.
+#[derive(Debug, Clone)]
+pub struct OpenCatalog {
+    name: String,
+    place: String,
+    catalog: Arc<SqlCatalog>,
+    pool: SqlitePool,
+    file_io: FileIO,
+    runtime: Runtime,
+}
+
+/// Whether a catalog's file may be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absent {
+    /// For reading: a file that is not there is an error.
+    Refuse,
+    /// For writing: folder and file are made.
+    Create,
+}
+
+impl OpenCatalog {
+    /// Opens a SQL catalog on SQLite.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if the file is not there (with [`Absent::Refuse`]), is no SQLite database, or is one that holds
+    /// other things; [`ErrorKind::Storage`] if it cannot be made; [`ErrorKind::Unavailable`] while another process locks it.
+    pub async fn open(spec: &CatalogSpec, absent: Absent) -> Result<Self> {
+        let CatalogKind::Sql { uri, warehouse } = &spec.kind;
+        let options = SqliteConnectOptions::from_str(uri)
+            .map_err(|error| {
+                Error::config("the catalog's uri is wrong")
+                    .at(uri)
+                    .expected("sqlite:///absolute/path.db")
+                    .source(error)
+            })?
+            .busy_timeout(BUSY);
+        let file = options.get_filename().to_path_buf();
+        let place = file.display().to_string();
+        prepare(&file, warehouse, absent)?;
+        let pool = SqlitePoolOptions::new()
+            .max_connections(2)
+            .connect_with(options.create_if_missing(absent == Absent::Create))
+            .await
+            .map_err(|error| catalog_error("open the catalog", &place, error))?;
+        check_catalog(&pool, &place, absent).await?;
+        let factory = Arc::new(OpenDalStorageFactory::Fs);
+        let mut props: HashMap<String, String> = spec.storage_options.clone().into_iter().collect();
+        let file_io = FileIOBuilder::new(factory.clone())
+            .with_props(props.clone())
+            .build();
+        props.insert("pool.max-connections".to_owned(), "2".to_owned());
+        let catalog = SqlCatalogBuilder::default()
+            .uri(uri)
+            .warehouse_location(warehouse.trim_end_matches('/'))
+            .sql_bind_style(SqlBindStyle::QMark)
+            .with_storage_factory(factory)
+            .load(&spec.name, props)
+            .await
+            .map_err(|error| iceberg_error("open the catalog", &place, error))?;
+        let runtime = Runtime::try_current()
+            .map_err(|error| Error::internal("no runtime to read tables on").source(error))?;
+        Ok(Self {
+            name: spec.name.clone(),
+            place,
+            catalog: Arc::new(catalog),
+            pool,
+            file_io,
+            runtime,
+        })
+    }
+
+    /// The catalog's file.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// The library's view of it, for registering it with a SQL session.
+    pub fn catalog(&self) -> &Arc<SqlCatalog> {
+        &self.catalog
+    }
+
+    pub(crate) fn file_io(&self) -> &FileIO {
+        &self.file_io
+    }
+
+    /// The table, or `None` if the catalog does not have it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] or [`ErrorKind::Storage`] from catalog or storage.
+    pub async fn load(&self, ident: &TableIdent) -> Result<Option<Table>> {
+        match self.location(ident).await? {
+            Some(location) => self.read(ident, location).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Where the table's current metadata file is.
+    pub(crate) async fn location(&self, ident: &TableIdent) -> Result<Option<String>> {
+        let row: Option<(Option<String>,)> = sqlx::query_as(
+            "SELECT metadata_location FROM iceberg_tables \
+             WHERE catalog_name = ? AND table_namespace = ? AND table_name = ? \
+             AND (iceberg_type = 'TABLE' OR iceberg_type IS NULL)",
+        )
+        .bind(&self.name)
+        .bind(ident.namespace().join("."))
+        .bind(ident.name())
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(|error| catalog_error("look a table up in the catalog", &self.place, error))?;
+        Ok(row.and_then(|(location,)| location))
+    }
+
+    pub(crate) async fn read(&self, ident: &TableIdent, location: String) -> Result<Table> {
+        let metadata = TableMetadata::read_from(&self.file_io, &location)
+            .await
+            .map_err(|error| iceberg_error("read the table's metadata", &location, error))?;
+        Table::builder()
+            .file_io(self.file_io.clone())
+            .identifier(ident.clone())
+            .metadata_location(location.clone())
+            .metadata(metadata)
+            .runtime(self.runtime.clone())
+            .build()
+            .map_err(|error| iceberg_error("open the table", &location, error))
+    }
+
+    /// Moves the table from the metadata file `from` to `to`, if it still stands there: the one atomic step of a commit.
+    ///
+    /// One statement that commits itself: the library's own update ignores a failed `COMMIT` and reports success.
+    ///
+    /// # Errors
+    /// The database's error; the caller finds out by looking whether the step was made.
+    pub(crate) async fn swap(
+        &self,
+        ident: &TableIdent,
+        from: &str,
+        to: &str,
+    ) -> Result<bool, sqlx::Error> {
+        let done = sqlx::query(
+            "UPDATE iceberg_tables SET metadata_location = ?, previous_metadata_location = ? \
+             WHERE catalog_name = ? AND table_namespace = ? AND table_name = ? \
+             AND (iceberg_type = 'TABLE' OR iceberg_type IS NULL) AND metadata_location = ?",
+        )
+        .bind(to)
+        .bind(from)
+        .bind(&self.name)
+        .bind(ident.namespace().join("."))
+        .bind(ident.name())
+        .bind(from)
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// The table, created with `columns` if it is not there; its namespaces too.
+    pub(crate) async fn open_or_create(
+        &self,
+        ident: &TableIdent,
+        columns: &Schema,
+        partition_by: &[PartitionField],
+    ) -> Result<Table> {
+        if let Some(table) = self.load(ident).await? {
+            return Ok(table);
+        }
+        let created = self.create(ident, columns, partition_by).await;
+        // Whoever created it: two engines that start at once both find it now.
+        match self.load(ident).await? {
+            Some(table) => Ok(table),
+            None => Err(created.err().unwrap_or_else(|| {
+                Error::new(
+                    ErrorKind::Unavailable,
+                    "the catalog did not keep the new Iceberg table",
+                )
+                .at(ident.to_string())
+            })),
+        }
+    }
+
+    async fn create(
+        &self,
+        ident: &TableIdent,
+        columns: &Schema,
+        partition_by: &[PartitionField],
+    ) -> Result<()> {
+        let failed = |error| iceberg_error("create the Iceberg table", &ident.to_string(), error);
+        let schema = arrow_schema_to_schema_auto_assign_ids(columns).map_err(failed)?;
+        let spec = partition_spec(&schema, partition_by)?;
+        self.create_namespaces(ident.namespace()).await?;
+        let creation = TableCreation::builder()
+            .name(ident.name().to_owned())
+            .schema(schema)
+            .partition_spec(spec)
+            .properties([
+                // Each commit writes the whole metadata anew: without these every version stays for ever.
+                (
+                    "write.metadata.delete-after-commit.enabled".to_owned(),
+                    "true".to_owned(),
+                ),
+                (
+                    "write.metadata.previous-versions-max".to_owned(),
+                    "100".to_owned(),
+                ),
+            ])
+            .build();
+        self.catalog
+            .create_table(ident.namespace(), creation)
+            .await
+            .map_err(failed)?;
+        Ok(())
+    }
+
+    async fn create_namespaces(&self, namespace: &NamespaceIdent) -> Result<()> {
+        let levels = namespace.as_ref();
+        for depth in 1..=levels.len() {
+            let level = levels.iter().take(depth).cloned().collect();
+            let level = NamespaceIdent::from_vec(level)
+                .map_err(|error| iceberg_error("name a namespace", &self.place, error))?;
+            let failed = |error| iceberg_error("create a namespace", &self.place, error);
+            if self
+                .catalog
+                .namespace_exists(&level)
+                .await
+                .map_err(failed)?
+            {
+                continue;
+            }
+            let made = self.catalog.create_namespace(&level, HashMap::new()).await;
+            if made.is_err()
+                && !self
+                    .catalog
+                    .namespace_exists(&level)
+                    .await
+                    .map_err(failed)?
+            {
+                made.map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes folder and warehouse, or checks that the file is there.
+fn prepare(file: &Path, warehouse: &str, absent: Absent) -> Result<()> {
+    let place = file.display().to_string();
+    if file.is_dir() {
+        return Err(Error::config("the catalog's path is a folder")
+            .at(place)
+            .expected("a SQLite file, or a path where one can be made"));
+    }
+    if absent == Absent::Refuse {
+        if !file.exists() {
+            return Err(Error::config("there is no catalog file").at(place).remedy(
+                "Check the path. A pipeline's own catalog is there after its first run: `engine run --once FILE`.",
+            ));
+        }
+        return Ok(());
+    }
+    let warehouse = local_path(warehouse)?;
+    if warehouse.is_file() {
+        return Err(Error::config("the warehouse's path is a file")
+            .at(warehouse.display().to_string())
+            .expected("a folder, or a path where one can be made"));
+    }
+    for folder in [file.parent(), Some(warehouse.as_path())]
+        .into_iter()
+        .flatten()
+    {
+        std::fs::create_dir_all(folder).map_err(|error| {
+            storage_error("create a folder", &folder.display().to_string(), error)
+        })?;
+    }
+    Ok(())
+}
+
+/// The folder that a warehouse's `file://` URL or path names.
+pub(crate) fn local_path(location: &str) -> Result<PathBuf> {
+    match location.strip_prefix("file://") {
+        Some(path) => Ok(PathBuf::from(path)),
+        None if location.contains("://") => {
+            Err(Error::config("no storage for the warehouse is built in")
+                .at(location)
+                .expected("a local path or a file:// URL"))
+        }
+        None => Ok(PathBuf::from(location)),
+    }
+}
+
+async fn check_catalog(pool: &SqlitePool, place: &str, absent: Absent) -> Result<()> {
+    let tables: Vec<(String,)> =
+        sqlx::query_as("SELECT name FROM sqlite_master WHERE type = 'table'")
+            .fetch_all(pool)
+            .await
+            .map_err(|error| catalog_error("read the catalog", place, error))?;
+    let is_catalog = tables.iter().any(|(name,)| name == "iceberg_tables");
+    if is_catalog || (tables.is_empty() && absent == Absent::Create) {
+        return Ok(());
+    }
+    Err(
+        Error::config("the file is a SQLite database, but no Iceberg catalog")
+            .at(place)
+            .expected("a database with the table `iceberg_tables`, or a path where one can be made")
+            .remedy("Name the catalog's file, or a new one."),
+    )
+}
+
+/// The error of a statement on the catalog's database.
+pub(crate) fn catalog_error(doing: &str, place: &str, error: sqlx::Error) -> Error {
+    let code = match &error {
+        sqlx::Error::Database(database) => {
+            database.code().and_then(|code| code.parse::<i32>().ok())
+        }
+        _ => None,
+    };
+    // SQLite's primary result code is the low byte of the extended one.
+    match code.map(|code| code & 0xff) {
+        Some(26 | 11) => Error::config(format!(
+            "cannot {doing}: the file is no intact SQLite database"
+        ))
+        .at(place)
+        .remedy("Restore it from a backup, or name another file.")
+        .source(error),
+        Some(5 | 6) => Error::new(
+            ErrorKind::Unavailable,
+            format!("cannot {doing}: another process holds its lock"),
+        )
+        .at(place)
+        .source(error),
+        Some(8 | 14) => Error::new(
+            ErrorKind::Storage,
+            format!("cannot {doing}: the file cannot be opened or written"),
+        )
+        .at(place)
+        .remedy(
+            "Give the user that runs the engine the right to write there, or name another file.",
+        )
+        .source(error),
+        _ => storage_error(doing, place, error),
+    }
+}

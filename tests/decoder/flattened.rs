@@ -1,0 +1,76 @@
+//! Rows that the unwrap transformation left of their envelopes.
+
+use engine::format::debezium::DecoderOptions;
+use sql::change::RejectReason as R;
+
+use super::harness::*;
+use super::shapes::{NAMES, fields, id_and_name};
+
+#[test]
+fn flattened_rows_in_every_delete_mode() {
+    let mut decoder = id_and_name();
+    for (message, expected) in [
+        (Message::value(r#"{"id":1,"name":"x"}"#), ["1", "x", "u"]),
+        (
+            Message::value(r#"{"id":1,"name":"x","__deleted":"false"}"#),
+            ["1", "x", "u"],
+        ),
+        (
+            Message::value(r#"{"id":1,"name":"","__deleted":"true"}"#),
+            ["1", "NULL", "d"],
+        ),
+        (
+            Message::value(r#"{"id":1,"name":"","__deleted":true,"__op":"d"}"#),
+            ["1", "NULL", "d"],
+        ),
+        (
+            Message::value(r#"{"__op":"r","__table":"t","__lsn":12,"name":"x","id":1}"#),
+            ["1", "x", "r"],
+        ),
+        (
+            Message::value(r#"{"id":1,"name":"x"}"#).header("__op", "c"),
+            ["1", "x", "c"],
+        ),
+        (
+            Message::value(r#"{"id":1,"name":"x"}"#).header("__op", "\"c\""),
+            ["1", "x", "c"],
+        ),
+        (
+            Message::value(r#"{"id":1,"name":"x"}"#).header(
+                "__op",
+                r#"{"schema":{"type":"string","optional":false},"payload":"r"}"#,
+            ),
+            ["1", "x", "r"],
+        ),
+    ] {
+        let rows = row(&mut decoder, &message).rows;
+        assert_eq!(cells(&rows, &NAMES, 0), expected, "{message:?}");
+    }
+    let timed = Message::value(r#"{"id":1,"__source_ts_ms":1700000000123}"#);
+    assert_eq!(
+        row(&mut decoder, &timed).meta.commit_micros,
+        [1_700_000_000_123_000]
+    );
+    let timeless = Message::value(r#"{"id":1}"#);
+    let decoded = row(&mut decoder, &timeless);
+    assert_eq!(decoded.meta.commit_micros, [i64::MIN]);
+    assert_eq!(cell(&decoded.rows, "_commit_timestamp", 0), "NULL");
+    let odd = Message::value(r#"{"id":1,"__op":"x"}"#);
+    assert_eq!(reject(&mut decoder, &odd).reason, R::UnknownShape);
+}
+
+#[test]
+fn flattened_rows_with_a_schema_keep_added_fields_out_of_the_table() {
+    let mut decoder = decoder(DecoderOptions::default());
+    let schema = format!(
+        r#"{{"type":"struct","fields":[{},{}],"optional":false,"name":"t.Value"}}"#,
+        fields(),
+        field("__deleted", r#""type":"string""#)
+    );
+    let message = Message::value(&format!(
+        r#"{{"schema":{schema},"payload":{{"id":1,"name":"x","__deleted":"true"}}}}"#
+    ));
+    let rows = row(&mut decoder, &message).rows;
+    assert_eq!(cells(&rows, &NAMES, 0), ["1", "NULL", "d"]);
+    assert!(rows.column_by_name("__deleted").is_none());
+}

@@ -1,0 +1,165 @@
+//! Values with parts, and columns that were declared.
+
+use arrow::datatypes::{DataType, TimeUnit};
+use engine::format::debezium::DecoderOptions;
+use engine::spec::model::DeclaredType as T;
+use sql::change::RejectReason as R;
+
+use super::super::encoder::{base64, big_endian};
+use super::super::harness::*;
+use super::decimals::decimal_kind;
+use super::named;
+
+#[test]
+fn arrays_maps_and_structs() {
+    let rows = |kind: &str, json: &str| {
+        let mut decoder = decoder(DecoderOptions::default());
+        let message = with_schema(&field("v", kind), &format!(r#"{{"v":{json}}}"#));
+        cell(&row(&mut decoder, &message).rows, "v", 0)
+    };
+    let int = r#"{"type":"int32","optional":true}"#;
+    let string = r#"{"type":"string","optional":true}"#;
+    let array = format!(r#""type":"array","items":{int}"#);
+    assert_eq!(rows(&array, "[1,null,-3]"), "[1, NULL, -3]");
+    assert_eq!(rows(&array, "[]"), "[]");
+    assert_eq!(rows(&array, "[null,null]"), "[NULL, NULL]");
+    let nested = format!(r#""type":"array","items":{{{array},"optional":true}}"#);
+    assert_eq!(rows(&nested, "[[1],null,[2,3]]"), "[[1], NULL, [2, 3]]");
+    let map = format!(r#""type":"map","keys":{string},"values":{string}"#);
+    assert_eq!(rows(&map, r#"{"a":"1","b":null}"#), "{a: 1, b: NULL}");
+    let pairs = r#""type":"map","keys":{"type":"int16"},"values":{"type":"double"}"#;
+    assert_eq!(rows(pairs, "[[1,2.5],[7,-1.0]]"), "{1: 2.5, 7: -1.0}");
+    let point = format!(
+        r#"{},"fields":[{{"type":"double","field":"x"}},{{"type":"bytes","optional":true,"field":"wkb"}},{{"type":"int32","optional":true,"field":"srid"}}]"#,
+        named("struct", "io.debezium.data.geometry.Point")
+    );
+    assert_eq!(
+        rows(&point, r#"{"srid":null,"x":1.5,"extra":[{}],"wkb":"AQ=="}"#),
+        "{x: 1.5, wkb: 01, srid: NULL}"
+    );
+    assert_eq!(
+        rows(
+            &format!(r#""type":"array","items":{{{point},"optional":true}}"#),
+            r#"[{"x":1},null]"#
+        ),
+        "[{x: 1.0, wkb: NULL, srid: NULL}, NULL]"
+    );
+}
+
+#[test]
+fn declared_columns_without_schema() {
+    let mut decoder = declared(&[
+        ("b", T::Boolean, DataType::Boolean),
+        ("s", T::Integer, DataType::Int16),
+        ("dec", T::Decimal, DataType::Decimal128(12, 2)),
+        ("whole", T::Decimal, DataType::Decimal128(20, 0)),
+        ("j", T::Json, DataType::Utf8),
+        ("d", T::Date, DataType::Date32),
+        ("t", T::Time, DataType::Time64(TimeUnit::Microsecond)),
+        ("tm", T::Time, DataType::Time32(TimeUnit::Millisecond)),
+        ("ts3", T::Timestamp { precision: 3 }, micros()),
+        ("ts6", T::Timestamp { precision: 6 }, micros()),
+        ("ts9", T::Timestamp { precision: 9 }, micros()),
+        ("tz", T::TimestampTz, utc()),
+    ]);
+    let cases = [
+        ("b", "1", Ok("true")),
+        ("s", "32768", Err(R::OutOfRange)),
+        ("dec", "\"BBo=\"", Ok("10.50")),
+        ("dec", "\"10.5\"", Ok("10.50")),
+        ("dec", "10.5", Ok("10.50")),
+        ("dec", r#"{"scale":1,"value":"aQ=="}"#, Ok("10.50")),
+        ("dec", "\"abc\"", Err(R::TypeMismatch)),
+        ("dec", "\"NaN\"", Err(R::OutOfRange)),
+        ("dec", "\"10.505\"", Err(R::OutOfRange)),
+        ("whole", "\"123\"", Ok("123")),
+        ("whole", "\"1234\"", Err(R::TypeMismatch)),
+        ("whole", "\"BBo=\"", Ok("1050")),
+        ("whole", "18446744073709551615", Ok("18446744073709551615")),
+        ("j", r#""{\"a\":1}""#, Ok("{\"a\":1}")),
+        ("j", r#"{"a" : [1, "x\n"]}"#, Ok(r#"{"a" : [1, "x\n"]}"#)),
+        ("j", "1.50", Ok("1.50")),
+        ("d", "19782", Ok("2024-02-29")),
+        ("d", "\"2024-02-29\"", Ok("2024-02-29")),
+        ("t", "45296789012", Ok("12:34:56.789012")),
+        ("t", "\"12:34:56\"", Ok("12:34:56")),
+        ("tm", "45296789", Ok("12:34:56.789")),
+        ("ts3", "1709210096789", Ok("2024-02-29T12:34:56.789")),
+        ("ts6", "1709210096789012", Ok("2024-02-29T12:34:56.789012")),
+        ("ts6", "\"2024-02-29T12:34:56\"", Ok("2024-02-29T12:34:56")),
+        (
+            "ts6",
+            "\"2024-02-29 12:34:56.5\"",
+            Ok("2024-02-29T12:34:56.500"),
+        ),
+        ("ts6", "\"2024-02-29T12:34:56+01:00\"", Err(R::TypeMismatch)),
+        (
+            "ts9",
+            "1709210096789012345",
+            Ok("2024-02-29T12:34:56.789012"),
+        ),
+        ("ts9", "-1", Ok("1969-12-31T23:59:59.999999")),
+        ("tz", "\"2024-02-29T12:34:56Z\"", Ok("2024-02-29T12:34:56Z")),
+        ("tz", "1709210096789012", Err(R::TypeMismatch)),
+    ];
+    for (name, json, expected) in cases {
+        let message = Message::value(&envelope("c", "null", &format!(r#"{{"{name}":{json}}}"#)));
+        match expected {
+            Ok(text) => assert_eq!(
+                cell(&row(&mut decoder, &message).rows, name, 0),
+                text,
+                "{name} {json}"
+            ),
+            Err(reason) => assert_eq!(
+                reject(&mut decoder, &message).reason,
+                reason,
+                "{name} {json}"
+            ),
+        }
+    }
+}
+
+#[test]
+fn a_message_schema_decides_how_declared_columns_are_read() {
+    let mut decoder = declared(&[
+        ("amount", T::Decimal, DataType::Decimal128(12, 2)),
+        ("at", T::Timestamp { precision: 6 }, micros()),
+        ("flag", T::Boolean, DataType::Boolean),
+        ("raw", T::Integer, DataType::Int64),
+        ("doc", T::Json, DataType::Utf8),
+    ]);
+    let fields = [
+        field("amount", &decimal_kind(4, Some(14))),
+        field("at", &named("int64", "io.debezium.time.Timestamp")),
+        field("flag", r#""type":"int16""#),
+        field("raw", &named("int64", "io.debezium.time.MicroTimestamp")),
+        field("unknown", r#""type":"string""#),
+        field(
+            "doc",
+            r#""type":"struct","fields":[{"type":"int32","field":"a"}]"#,
+        ),
+    ]
+    .join(",");
+    let amount = |unscaled| base64(&big_endian(unscaled));
+    let after = format!(
+        r#"{{"amount":"{}","at":1709210096789,"flag":1,"raw":5,"unknown":"x","doc":{{"a": 1}}}}"#,
+        amount(105_000)
+    );
+    let rows = row(&mut decoder, &with_schema(&fields, &after)).rows;
+    assert_eq!(
+        cells(&rows, &["amount", "at", "flag", "raw", "doc"], 0),
+        [
+            "10.50",
+            "2024-02-29T12:34:56.789",
+            "true",
+            "5",
+            "{\"a\": 1}"
+        ]
+    );
+    let inexact = after.replace(&amount(105_000), &amount(105_001));
+    let reject = reject(&mut decoder, &with_schema(&fields, &inexact));
+    assert_eq!(
+        (reject.reason, reject.column.as_deref()),
+        (R::OutOfRange, Some("amount"))
+    );
+}
