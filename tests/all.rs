@@ -1,5 +1,6 @@
 //! The one test binary: each binary links the whole stack, so there is one.
 
+mod cli;
 mod decoder;
 mod lake;
 mod memory;

@@ -41,8 +41,9 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Query what pipelines wrote, and their sources.
     ///
-    /// Tables are named `<catalog>.<namespace>.<table>` (Iceberg), `delta.<pipeline>` (Delta) and
-    /// `<pipeline>.<source>` (a source, read live: use LIMIT); a bare name works where it is unique.
+    /// Tables are named `<catalog>.<namespace>.<table>` (Iceberg), `delta.<pipeline>` (Delta),
+    /// `quarantine.<pipeline>` (messages set aside) and `<pipeline>.<source>` (a source, read live: use LIMIT); a bare
+    /// name works where it is unique.
     Sql(SqlArgs),
 }
 

@@ -2,4 +2,5 @@
 
 mod bad_input;
 mod case;
+mod help;
 mod queries;

@@ -114,7 +114,23 @@ impl Engine {
         I: IntoIterator<Item = S>,
         S: AsRef<OsStr>,
     {
-        let mut command = Command::new(binary());
+        Self::under::<&str, S>(&[], args)
+    }
+
+    /// `WRAPPER… engine ARGS…`: another program that starts the engine, such as `unshare`.
+    pub fn under<W, S>(wrapper: &[W], args: impl IntoIterator<Item = S>) -> Self
+    where
+        W: AsRef<OsStr>,
+        S: AsRef<OsStr>,
+    {
+        let mut command = match wrapper.split_first() {
+            Some((program, rest)) => {
+                let mut command = Command::new(program);
+                command.args(rest).arg(binary());
+                command
+            }
+            None => Command::new(binary()),
+        };
         command.args(args).current_dir(repository::root());
         for name in READ_BY_THE_ENGINE {
             command.env_remove(name);

@@ -23,6 +23,8 @@ pub enum Need {
     Postgres,
     /// Python 3 with `venv`.
     Python,
+    /// The right to mount a file system in a namespace of its own.
+    Mounts,
 }
 
 impl fmt::Display for Need {
@@ -33,6 +35,7 @@ impl fmt::Display for Need {
             Self::Maven => "maven",
             Self::Postgres => "postgres",
             Self::Python => "python",
+            Self::Mounts => "mounts",
         })
     }
 }

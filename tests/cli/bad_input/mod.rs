@@ -1,0 +1,12 @@
+//! Bad input of every kind: where it is, what was expected, what to do next; and nothing lost or half written.
+
+mod broker;
+mod catalog;
+mod columns;
+mod environment;
+mod messages;
+mod replay;
+mod shape;
+mod statements;
+mod storage;
+mod yaml;
