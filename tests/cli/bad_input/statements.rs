@@ -14,7 +14,7 @@ fn a_syntax_error_has_its_line() {
         "\n  at: pipeline.yaml:61 (transform), SQL column 10",
         "\n  next: correct the pipeline file",
     ]);
-    of("SELECT customer_id, FROM customers")
+    of("SELECT customer_id FROM customers WHERE")
         .refused(&["error: ", "\n  at: pipeline.yaml:60 (transform)"]);
     of("SELECT 'abc FROM customers").refused(&[
         "error: SQL syntax: unterminated string literal",
@@ -62,7 +62,7 @@ fn what_depends_on_where_batches_end_is_refused_with_advice() {
     for (sql, what, advice) in [
         (
             "SELECT count(*) AS n FROM customers",
-            "error: an aggregate",
+            "error: GROUP BY or an aggregate over `customers`",
             "aggregate in a query over the target table",
         ),
         (
