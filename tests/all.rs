@@ -3,6 +3,7 @@
 mod cli;
 mod decoder;
 mod lake;
+mod memory;
 mod run;
 mod source;
 mod spec;

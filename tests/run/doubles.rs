@@ -34,6 +34,7 @@ pub struct Script(Arc<Inner>);
 struct Inner {
     steps: Mutex<VecDeque<Step>>,
     for_ever: Mutex<Option<Step>>,
+    silent: AtomicUsize,
     spans: Mutex<Vec<Span>>,
     held: AtomicUsize,
     release: Semaphore,
@@ -46,6 +47,7 @@ impl Script {
         Self(Arc::new(Inner {
             steps: Mutex::new(steps.iter().copied().collect()),
             for_ever: Mutex::default(),
+            silent: AtomicUsize::new(0),
             spans: Mutex::default(),
             held: AtomicUsize::new(0),
             release: Semaphore::new(0),
@@ -59,6 +61,11 @@ impl Script {
         let script = Self::new(&[]);
         *script.0.for_ever.lock().unwrap() = Some(step);
         script
+    }
+
+    /// The table does not answer when it is asked for its position, so many times.
+    pub fn silence(&self, times: usize) {
+        self.0.silent.store(times, Ordering::SeqCst);
     }
 
     /// From now on, calls commit.
@@ -131,6 +138,11 @@ impl Sink for ScriptedSink {
     }
 
     async fn progress(&mut self) -> Result<Position> {
+        let silent = &self.script.0.silent;
+        if silent.load(Ordering::SeqCst) > 0 {
+            silent.fetch_sub(1, Ordering::SeqCst);
+            return Err(Error::new(ErrorKind::Unavailable, "as the script says"));
+        }
         self.sink.progress().await
     }
 
@@ -210,19 +222,26 @@ impl<F: ChangeFeed> ChangeFeed for WatchedFeed<F> {
     }
 }
 
-/// A log that says when it is gone, and breaks at an offset.
+/// A log that counts the records that were taken from it, breaks at an offset, and says when it is gone.
 pub struct MortalLog<L> {
     log: L,
     gone: Arc<AtomicBool>,
     breaks_at: Option<i64>,
+    delivered: Arc<AtomicUsize>,
 }
 
 impl<L> MortalLog<L> {
-    pub fn new(log: L, gone: &Arc<AtomicBool>, breaks_at: Option<i64>) -> Self {
+    pub fn new(
+        log: L,
+        gone: &Arc<AtomicBool>,
+        breaks_at: Option<i64>,
+        delivered: &Arc<AtomicUsize>,
+    ) -> Self {
         Self {
             log,
             gone: gone.clone(),
             breaks_at,
+            delivered: delivered.clone(),
         }
     }
 }
@@ -247,10 +266,15 @@ impl<L: RecordLog> RecordLog for MortalLog<L> {
         timeout: Duration,
         take: &mut dyn FnMut(LogEvent<'_>) -> Result<Flow>,
     ) -> Result<()> {
-        let breaks_at = self.breaks_at;
+        let (breaks_at, delivered) = (self.breaks_at, &self.delivered);
         self.log.poll(timeout, &mut |event| match event {
             LogEvent::Record(message) if breaks_at.is_some_and(|at| message.offset >= at) => {
                 Err(Error::new(ErrorKind::DataLoss, "the log is broken here"))
+            }
+            LogEvent::Record(_) => {
+                let flow = take(event);
+                delivered.fetch_add(1, Ordering::SeqCst);
+                flow
             }
             event => take(event),
         })

@@ -8,7 +8,9 @@ use sql::ErrorKind;
 use super::doubles::{Script, Step};
 use super::harness::{Bench, Options, position, until};
 
-const RETRIES: &str = r#"engine_retries_total{pipeline="items",reason="unavailable"}"#;
+const RETRIES: &str = r#"engine_retry_attempts_total{pipeline="items",reason="unavailable"}"#;
+
+const UP: &str = r#"engine_pipeline_up_ratio{pipeline="items"}"#;
 
 fn unbounded() -> Options {
     Options {
@@ -31,6 +33,15 @@ async fn an_outage_is_waited_out_and_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_does_not_answer_at_start_is_asked_again() {
+    let mut bench = Bench::new(&Options::default(), Script::new(&[]));
+    bench.script.silence(1);
+    bench.put(&["a"]);
+    assert_eq!(bench.run().await.unwrap().position, position(1));
+    assert_eq!(bench.metric(RETRIES), Some(1.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pipeline_is_not_ready_during_an_outage_and_ready_after_it() {
     let mut bench = Bench::new(
         &unbounded(),
@@ -44,8 +55,10 @@ async fn a_pipeline_is_not_ready_during_an_outage_and_ready_after_it() {
     })
     .await;
     assert!(!health.is_ready());
+    assert_eq!(bench.metric(UP), Some(0.0));
     bench.script.heal();
     until("readiness", || health.is_ready()).await;
+    assert_eq!(bench.metric(UP), Some(1.0));
     bench.stop.cancel();
     assert_eq!(running.await.unwrap().unwrap().position, position(1));
     assert_eq!(bench.ids(), [0]);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use arrow::array::{AsArray, RecordBatch};
@@ -66,6 +66,8 @@ pub struct Bench {
     pub stop: CancellationToken,
     /// Whether the log of the last pipeline is gone.
     pub log_gone: Arc<AtomicBool>,
+    /// Records that were read.
+    pub delivered: Arc<AtomicUsize>,
     /// Where the log is broken.
     pub breaks_at: Option<i64>,
     once: bool,
@@ -94,6 +96,7 @@ impl Bench {
             health: Health::new(),
             stop: CancellationToken::new(),
             log_gone: Arc::default(),
+            delivered: Arc::default(),
             breaks_at: None,
             once: options.once,
         }
@@ -183,7 +186,12 @@ impl Bench {
             clock: || 1_700_000_000_000_000,
         };
         TopicFeed::new(
-            Box::new(MortalLog::new(log, &self.log_gone, self.breaks_at)),
+            Box::new(MortalLog::new(
+                log,
+                &self.log_gone,
+                self.breaks_at,
+                &self.delivered,
+            )),
             Box::new(decoder),
             options,
         )
@@ -207,7 +215,7 @@ impl Bench {
         rows.unwrap_or_default().iter().flat_map(ids).collect()
     }
 
-    /// The value of a metric's line, e.g. `engine_retries_total{pipeline="items",reason="unavailable"}`.
+    /// The value of a metric's line, e.g. `engine_retry_attempts_total{pipeline="items",reason="unavailable"}`.
     pub fn metric(&self, series: &str) -> Option<f64> {
         metric(&self.metrics.text().unwrap(), series)
     }
@@ -248,4 +256,9 @@ pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
 
 pub fn position(next: i64) -> Position {
     Position::from_iter([(Partition::new(TOPIC, 0), next)])
+}
+
+/// The position of partition 0 of another topic.
+pub fn position_of(topic: &str, next: i64) -> Position {
+    Position::from_iter([(Partition::new(topic, 0), next)])
 }

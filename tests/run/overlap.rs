@@ -1,8 +1,10 @@
 //! Fetching beside a commit, one commit at a time, spans without gaps.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use engine::run::pipeline::interval;
+use sql::ErrorKind;
 use sql::change::Position;
 
 use super::doubles::{Script, Step};
@@ -35,6 +37,27 @@ async fn the_next_batch_is_fetched_while_one_is_committed_and_no_further_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn told_to_stop_during_a_commit_what_was_fetched_beside_it_is_committed_too() {
+    let mut bench = Bench::new(&two_a_batch(false), Script::new(&[Step::Hold]));
+    bench.put(&["a", "b", "c", "d", "e", "f"]);
+    let running = bench.spawn().await;
+    until("a commit under way", || bench.script.held() == 1).await;
+    let reads = bench.reads.clone();
+    until("the batch after it", || reads.given() == 2).await;
+    bench.stop.cancel();
+    bench.script.release();
+    let outcome = running.await.unwrap().unwrap();
+    assert_eq!((outcome.commits, outcome.position), (2, position(4)));
+    assert_eq!(bench.ids(), [0, 1, 2, 3]);
+    // What is left is for the next start.
+    bench.stop = engine::source::CancellationToken::new();
+    let running = bench.spawn().await;
+    until("the rest", || bench.ids().len() == 6).await;
+    bench.stop.cancel();
+    assert_eq!(running.await.unwrap().unwrap().position, position(6));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn spans_follow_each_other_without_a_gap_also_over_a_restart() {
     let mut bench = Bench::new(&two_a_batch(true), Script::new(&[]));
     bench.put(&["a", "b", "c", "d", "e"]);
@@ -60,23 +83,29 @@ async fn told_to_stop_the_batch_at_hand_is_committed_whatever_the_trigger_says()
     let mut bench = Bench::new(&options, Script::new(&[]));
     bench.put(&["a", "b", "c"]);
     let running = bench.spawn().await;
-    until("a read", || bench.reads.asked() == 1).await;
+    let read = bench.delivered.clone();
+    until("all records are read", || read.load(Ordering::SeqCst) == 3).await;
+    assert_eq!(bench.script.attempts(), 0, "the hour is not over");
     bench.stop.cancel();
     let outcome = running.await.unwrap().unwrap();
-    // What was read is committed, nothing else is.
-    assert_eq!(
-        outcome.position,
-        bench
-            .script
-            .spans()
-            .last()
-            .map_or_else(Position::new, |s| s.to().clone())
-    );
-    let ids = bench.ids();
-    assert_eq!(
-        ids,
-        (0..i64::try_from(ids.len()).unwrap()).collect::<Vec<_>>()
-    );
+    assert_eq!((outcome.commits, outcome.position), (1, position(3)));
+    assert_eq!(bench.ids(), [0, 1, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_engines_on_one_table_the_slower_one_is_fenced_and_nothing_is_doubled() {
+    let mut bench = Bench::new(&two_a_batch(false), Script::new(&[Step::Hold]));
+    bench.put(&["a", "b", "c", "d"]);
+    let slower = bench.spawn().await;
+    until("a commit under way", || bench.script.held() == 1).await;
+    let faster = bench.spawn().await;
+    until("the faster one's commits", || bench.ids().len() == 4).await;
+    bench.script.release();
+    let error = slower.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Fenced);
+    bench.stop.cancel();
+    assert_eq!(faster.await.unwrap().unwrap().position, position(4));
+    assert_eq!(bench.ids(), [0, 1, 2, 3]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

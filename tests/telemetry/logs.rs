@@ -106,6 +106,14 @@ fn a_terminal_gets_sentences_over_the_progress_line_and_no_batches() {
 }
 
 #[test]
+fn sentences_without_a_progress_line_move_no_cursor() {
+    let text = logged(Style::Sentences, None, || {
+        tracing::warn!(target: "engine::telemetry", wanted = "127.0.0.1:8000", "port is busy");
+    });
+    assert_eq!(text, " WARN port is busy wanted=\"127.0.0.1:8000\"\n");
+}
+
+#[test]
 fn plain_lines_have_time_level_and_origin() {
     let text = logged(Style::Lines, None, || full_report().to_log_event());
     let mut words = text.split_whitespace();

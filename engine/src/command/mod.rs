@@ -33,5 +33,5 @@ fn plain_logs() -> Result<()> {
     let filter = filter
         .as_deref()
         .unwrap_or("error,engine=warn,rdkafka=off,librdkafka=off");
-    logs::init(logs::Style::Terminal, Some(filter)).map(|_| ())
+    logs::init(logs::Style::Sentences, Some(filter)).map(|_| ())
 }

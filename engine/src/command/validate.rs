@@ -24,7 +24,7 @@ pub async fn validate(args: ValidateArgs) -> Result<()> {
     let mut out = Output::stdout();
     for spec in load(&args.files)? {
         if args.show_defaults {
-            out.line(show_defaults(&spec))?;
+            out.line(show_defaults(&spec).trim_end())?;
             continue;
         }
         match check(&spec, args.connect).await? {

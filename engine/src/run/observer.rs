@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Stderr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -61,6 +61,7 @@ impl Observers {
             health,
             table,
             totals: Mutex::default(),
+            started: AtomicBool::new(false),
             begun: Instant::now(),
         }
     }
@@ -74,6 +75,7 @@ pub struct Observer {
     health: PipelineHealth,
     table: String,
     totals: Mutex<Totals>,
+    started: AtomicBool,
     begun: Instant,
 }
 
@@ -90,8 +92,8 @@ impl Observer {
 
     /// Source and target are open; the table stands at `position`.
     pub fn started(&self, position: &Position) {
-        self.shared.metrics.up(&self.names.pipeline, true);
-        self.health.connected();
+        self.started.store(true, Ordering::Relaxed);
+        self.connected();
         let position = if position.is_empty() {
             "the beginning".to_owned()
         } else {
@@ -127,6 +129,7 @@ impl Observer {
             .metrics
             .retry(pipeline, policy(error.kind()).name);
         if error.kind() == ErrorKind::Unavailable {
+            self.shared.metrics.up(pipeline, false);
             self.health.disconnected();
         }
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
@@ -135,11 +138,18 @@ impl Observer {
 
     /// `what` succeeded after it had failed.
     pub fn recovered(&self, what: &str) {
-        self.health.connected();
+        if self.started.load(Ordering::Relaxed) {
+            self.connected();
+        }
         tracing::info!(
             pipeline = self.names.pipeline,
             "{what} succeeded after it had failed"
         );
+    }
+
+    fn connected(&self) {
+        self.shared.metrics.up(&self.names.pipeline, true);
+        self.health.connected();
     }
 
     /// A batch was committed.

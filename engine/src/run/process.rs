@@ -218,7 +218,7 @@ impl Processor {
         let shown = self.spec.pipeline.on_error.max_rate.unwrap_or_default();
         Err(Error::new(
             ErrorKind::Policy,
-            format!("{rejects} of the last {among} messages could not be decoded or were set aside by a rule"),
+            format!("{rejects} of the last {among} messages could not be decoded"),
         )
         .at(format!("pipeline {}", self.spec.pipeline.name))
         .expected(format!(

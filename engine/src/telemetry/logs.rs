@@ -8,7 +8,7 @@
 //!
 //! Shown is what the engine says from `info` on and what libraries say from `warn` on. `RUST_LOG` replaces that.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 use sql::{Error, Result};
 use tracing::Subscriber;
@@ -38,6 +38,8 @@ pub enum Style {
     Lines,
     /// Plain sentences beside a progress line.
     Terminal,
+    /// Plain sentences.
+    Sentences,
 }
 
 impl Style {
@@ -54,7 +56,7 @@ impl Style {
     pub fn default_filter(self) -> String {
         match self {
             Self::Terminal => format!("{DEFAULT_FILTER},{BATCH}=off,{SAID}=off"),
-            Self::Json | Self::Lines => DEFAULT_FILTER.to_owned(),
+            Self::Json | Self::Lines | Self::Sentences => DEFAULT_FILTER.to_owned(),
         }
     }
 }
@@ -102,14 +104,14 @@ where
             )
         }
         Style::Lines => Box::new(builder.with_ansi(false).with_writer(writer).finish()),
-        Style::Terminal => Box::new(
-            builder
-                .with_ansi(false)
-                .without_time()
-                .with_target(false)
-                .with_writer(OverProgress(writer))
-                .finish(),
-        ),
+        Style::Terminal | Style::Sentences => {
+            let plain = builder.with_ansi(false).without_time().with_target(false);
+            if style == Style::Terminal {
+                Box::new(plain.with_writer(OverProgress(writer)).finish())
+            } else {
+                Box::new(plain.with_writer(writer).finish())
+            }
+        }
     })
 }
 
@@ -122,9 +124,7 @@ impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for OverProgress<W> {
     fn make_writer(&'w self) -> Self::Writer {
         let mut writer = self.0.make_writer();
         // An event must not fail for want of a clean line.
-        if io::stderr().is_terminal() {
-            let _ = writer.write_all(b"\r\x1b[K");
-        }
+        let _ = writer.write_all(b"\r\x1b[K");
         writer
     }
 }

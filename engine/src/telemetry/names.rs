@@ -120,7 +120,7 @@ pub const LAST_COMMIT: Metric = gauge(
 pub const STAGE_TIME: Metric = histogram(
     "engine_batch_stage_seconds",
     &["pipeline", "stage"],
-    "Time a batch spent in a stage: fetch, decode, transform, write, commit.",
+    "Time a batch spent in a stage: fetch, decode, transform, write (the quarantine), commit (data files and the commit).",
 );
 /// Records of any kind.
 pub const SOURCE_RECORDS: Metric = counter(
