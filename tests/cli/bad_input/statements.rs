@@ -27,7 +27,7 @@ fn an_unknown_column_names_the_nearest() {
     of("SELECT customer_id,\n  emial\nFROM customers").refused(&[
         "error: unknown column `emial`",
         "\n  at: pipeline.yaml:61 (transform), SQL column 3",
-        "\n  expected: one of the columns that are there; the nearest is `email`",
+        "\n  expected: one of `customer_id`, `email`",
         "\n  next: did you mean `email`?",
     ]);
     of("SELECT nothing_like_it FROM customers").refused(&[
