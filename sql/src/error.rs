@@ -127,11 +127,15 @@ impl Error {
             out.push_str(&format!("\n  expected: {expected}"));
         }
         let mut cause = StdError::source(self);
+        let mut told = String::new();
         while let Some(error) = cause {
-            out.push_str(&format!(
-                "\n  cause: {}",
-                error.to_string().replace('\n', "\n         ")
-            ));
+            let text = error.to_string();
+            let text = without_backtrace(&text);
+            // Many libraries say their cause's text in their own.
+            if !told.contains(text) {
+                out.push_str(&format!("\n  cause: {}", text.replace('\n', "\n         ")));
+                told = text.to_owned();
+            }
             cause = error.source();
         }
         if let Some(remedy) = &self.remedy {
@@ -139,6 +143,16 @@ impl Error {
         }
         out
     }
+}
+
+/// Some libraries put the stack into an error's text where `RUST_BACKTRACE` is set; `{:?}` and logs still have it.
+fn without_backtrace(text: &str) -> &str {
+    let end = text.find("\n   0: ").unwrap_or(text.len());
+    text.get(..end)
+        .unwrap_or(text)
+        .trim_end()
+        .trim_end_matches("Backtrace:")
+        .trim_end()
 }
 
 impl fmt::Display for Error {

@@ -246,12 +246,21 @@ fn not_there_yet(table: &KnownTable, error: Error) -> Error {
         .at(place)
         .remedy("nothing is wrong: the table is made with the first message that is set aside");
     }
+    let first = format!(
+        "run the pipeline first, as in `engine run --once {}`, with the same WAREHOUSE and working folder",
+        table.pipeline.file.display()
+    );
+    // The catalog is there: perhaps the table is in it under another name.
+    let catalog =
+        matches!(table.kind, KnownKind::Iceberg(_)) && std::path::Path::new(&place).exists();
     Error::config(format!("`{name}` is not there yet: {}", error.message()))
         .at(place)
-        .remedy(format!(
-            "run the pipeline first, as in `engine run --once {}`, with the same WAREHOUSE and working folder",
-            table.pipeline.file.display()
-        ))
+        .remedy(match catalog {
+            true => {
+                format!("{first}; if it ran, check the catalog's name, which is part of its keys")
+            }
+            false => first,
+        })
 }
 
 fn unknown(reference: &TableReference, tables: &KnownTables) -> Error {

@@ -1,13 +1,14 @@
 //! `engine validate`: everything that can be known without touching a table.
 
 use arrow::datatypes::{Schema, SchemaRef};
-use sql::{Error, Result};
+use sql::Result;
 
 use super::files::load;
 use super::print::Output;
 use crate::cli::ValidateArgs;
 use crate::lake::partitions::check_new_partitions;
 use crate::lake::schema::{TableFormat, target_schema};
+use crate::lake::shape::no_partition_column;
 use crate::run::pipeline::{describe_sink, plan};
 use crate::source;
 use crate::spec::model::{PipelineSpec, SinkTarget};
@@ -79,13 +80,7 @@ pub async fn planned(spec: &PipelineSpec, schema: &SchemaRef) -> Result<(Transfo
     for field in &spec.sink.partition_by {
         if target.field_with_name(&field.column).is_err() {
             let names: Vec<_> = target.fields().iter().map(|f| f.name().as_str()).collect();
-            return Err(Error::config(format!(
-                "the SQL returns no column `{}` to partition by",
-                field.column
-            ))
-            .at(field.at.clone())
-            .expected(format!("one of {}", names.join(", ")))
-            .remedy("return the column from the SQL, or partition by another one"));
+            return Err(no_partition_column(field).expected(format!("one of {}", names.join(", "))));
         }
     }
     if format == TableFormat::Iceberg {

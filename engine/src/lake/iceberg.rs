@@ -5,7 +5,6 @@ use std::sync::Arc;
 use datafusion::catalog::TableProvider;
 use iceberg::spec::{PrimitiveType, TableMetadata, Type};
 use iceberg::{ErrorKind as IcebergKind, NamespaceIdent, TableIdent};
-use iceberg_datafusion::IcebergStaticTableProvider;
 use sql::{Error, ErrorKind, Result};
 
 use super::catalog::{Absent, OpenCatalog};
@@ -29,10 +28,7 @@ pub async fn iceberg_provider(spec: &IcebergTableSpec) -> Result<Arc<dyn TablePr
         );
     };
     check_types(table.metadata(), &shown(spec))?;
-    let provider = IcebergStaticTableProvider::try_new_from_table(table)
-        .await
-        .map_err(|error| iceberg_error("read the Iceberg table", &shown(spec), error))?;
-    Ok(Arc::new(provider))
+    super::reserved::provider(table, &shown(spec)).await
 }
 
 /// `catalog.namespace.table`, for messages.

@@ -11,6 +11,7 @@ mod compatible;
 pub mod delta;
 pub mod iceberg;
 pub mod partitions;
+mod reserved;
 pub mod schema;
 pub mod shape;
 pub mod storage;

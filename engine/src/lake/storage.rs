@@ -78,11 +78,6 @@ const NOT_A_CATALOG: Class = (
         "Name another file: a catalog has the tables `iceberg_tables` and `iceberg_namespace_properties`.",
     ),
 );
-const DAMAGED_LOG: Class = (
-    ErrorKind::Config,
-    "a file of the log is damaged",
-    Some("Restore `_delta_log` from a backup, or write to another table."),
-);
 
 fn of_io(error: &io::Error) -> Option<Class> {
     match error.kind() {
@@ -96,7 +91,7 @@ fn of_io(error: &io::Error) -> Option<Class> {
 }
 
 fn of_text(text: &str) -> Option<Class> {
-    const TEXTS: [(&str, Class); 11] = [
+    const TEXTS: [(&str, Class); 10] = [
         ("No space left on device", FULL),
         ("Disk quota exceeded", FULL),
         ("database or disk is full", FULL),
@@ -107,8 +102,6 @@ fn of_text(text: &str) -> Option<Class> {
         ("Not a directory", NOT_A_FOLDER),
         ("no such column: ", NOT_A_CATALOG),
         ("has no column named", NOT_A_CATALOG),
-        // The log's files are JSON; the storage answered well.
-        ("Json error: ", DAMAGED_LOG),
     ];
     TEXTS
         .iter()

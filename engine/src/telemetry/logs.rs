@@ -27,7 +27,7 @@ pub const SAID: &str = "engine::said";
 /// What is shown without `RUST_LOG`. librdkafka repeats what the engine says itself about
 /// an outage, and the kernel what it returns; statistics are not kept of binary columns; a wait for a lock is told as such.
 const DEFAULT_FILTER: &str = "warn,engine=info,sql=info,rdkafka=error,librdkafka=error,\
-    buoyant_kernel=off,deltalake_core::writer::stats=off,sqlx::query=error";
+    buoyant_kernel=off,deltalake_core::writer::stats=off,sqlx::query=error,opendal::layers::retry=error";
 
 /// How events look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -227,16 +227,13 @@ fn unknown_column(field: &Column, valid: &[Column]) -> Error {
     }
     let names: Vec<&str> = valid.iter().map(|c| c.name.as_str()).collect();
     let near = nearest(&field.name, &names);
-    if near.is_empty() {
-        return error.expected(format!("one of {}", list(&names)));
-    }
-    let error = error.expected(format!(
-        "one of the columns that are there; the nearest is {}",
-        list(&near)
-    ));
+    let error = error.expected(format!("one of {}", list(&names)));
     match near.as_slice() {
-        [one] => error.remedy(format!("did you mean `{one}`?")),
-        _ => error,
+        [] => error,
+        near => error.remedy(format!(
+            "did you mean {}?",
+            list(near).replace(", ", " or ")
+        )),
     }
 }
 

@@ -167,8 +167,8 @@ fn a_damaged_log_is_told_at_once() {
             &case,
             &[
                 "error: ",
-                "a file of the log is damaged",
-                "Restore `_delta_log`",
+                "the Delta table's log cannot be understood",
+                "repair the log, or use another table",
             ],
         );
     }

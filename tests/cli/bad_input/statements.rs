@@ -14,7 +14,7 @@ fn a_syntax_error_has_its_line() {
         "\n  at: pipeline.yaml:61 (transform), SQL column 10",
         "\n  next: correct the pipeline file",
     ]);
-    of("SELECT customer_id, FROM customers")
+    of("SELECT customer_id FROM customers WHERE")
         .refused(&["error: ", "\n  at: pipeline.yaml:60 (transform)"]);
     of("SELECT 'abc FROM customers").refused(&[
         "error: SQL syntax: unterminated string literal",
@@ -27,7 +27,7 @@ fn an_unknown_column_names_the_nearest() {
     of("SELECT customer_id,\n  emial\nFROM customers").refused(&[
         "error: unknown column `emial`",
         "\n  at: pipeline.yaml:61 (transform), SQL column 3",
-        "\n  expected: one of the columns that are there; the nearest is `email`",
+        "\n  expected: one of `customer_id`, `email`",
         "\n  next: did you mean `email`?",
     ]);
     of("SELECT nothing_like_it FROM customers").refused(&[
@@ -62,7 +62,7 @@ fn what_depends_on_where_batches_end_is_refused_with_advice() {
     for (sql, what, advice) in [
         (
             "SELECT count(*) AS n FROM customers",
-            "error: an aggregate",
+            "error: GROUP BY or an aggregate over `customers`",
             "aggregate in a query over the target table",
         ),
         (

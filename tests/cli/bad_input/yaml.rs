@@ -98,24 +98,48 @@ fn a_choice_that_is_none_lists_them() {
 }
 
 #[test]
-fn partitions_are_judged_before_anything_is_made() {
-    let by = |field: &str| Case::iceberg().edit("day(_ingestion_timestamp)", field);
-    by("dya(_ingestion_timestamp)").refused(&[
-        "error: `dya` is not a partition transform",
-        "\n  at: pipeline.yaml:94:18 (sink.partition_by[0])",
-        "\n  next: did you mean `day`?",
-    ]);
-    by("nope").refused(&[
-        "error: the SQL returns no column `nope` to partition by",
-        "\n  expected: one of customer_id, email",
-        "\n  next: return the column from the SQL, or partition by another one",
-    ]);
-    by("day(tier)").refused(&[
-        "error: column `tier` of type string cannot be partitioned by day",
-        "\n  at: pipeline.yaml:94:18 (sink.partition_by[0])",
-        "\n  expected: a date or a timestamp for `year`",
-        "\n  next: partition by another column",
-    ]);
+fn partitions_are_judged_before_a_table_is_made() {
+    for (field, says) in [
+        (
+            "dya(_ingestion_timestamp)",
+            [
+                "error: `dya` is not a partition transform",
+                "\n  expected: one of `year`, `month`, `day`",
+                "\n  next: did you mean `day`?",
+            ],
+        ),
+        (
+            "nope",
+            [
+                "error: `partition_by` names the column `nope`, which the SQL does not return",
+                "(sink.partition_by[0])",
+                "\n  next: Add it to the SELECT list, or partition by another column.",
+            ],
+        ),
+        (
+            "day(tier)",
+            [
+                "error: column `tier` of type string cannot be partitioned by day",
+                "\n  expected: a date or a timestamp for `year`",
+                "\n  next: partition by another column",
+            ],
+        ),
+    ] {
+        let case = Case::iceberg().edit("day(_ingestion_timestamp)", field);
+        for command in [&["validate", FILE][..], &["run", "--once", FILE]] {
+            let outcome = case.call(command);
+            assert_says(&outcome, 2, &says);
+            assert_says(
+                &outcome,
+                2,
+                &["\n  at: pipeline.yaml:94:18 (sink.partition_by[0])"],
+            );
+        }
+        assert!(
+            !case.path("warehouse/analytics").exists(),
+            "a table was made"
+        );
+    }
 }
 
 #[test]
