@@ -1,5 +1,6 @@
 //! A real Kafka: one KRaft node on free ports, and a client's view of its topics.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,6 +11,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
@@ -324,12 +326,13 @@ impl Broker {
         last
     }
 
-    /// Every record of a topic from its start to the ends it has now, by partition and offset.
+    /// Every committed record of a topic from its start to the ends it has now, by partition and offset.
     pub fn read(&self, topic: &str) -> Vec<Record> {
         let mut config = self.client();
         config
             .set("group.id", "harness")
-            .set("enable.auto.commit", "false");
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true");
         let consumer: BaseConsumer = config.create().expect("a client's settings");
         let metadata = consumer
             .fetch_metadata(Some(topic), ANSWERING)
@@ -339,22 +342,21 @@ impl Broker {
             .first()
             .map_or(0, |topic| topic.partitions().len());
         let mut list = TopicPartitionList::new();
-        let mut left = 0;
         for partition in 0..i32::try_from(partitions).expect("a partition count") {
-            let (start, end) = self.offsets(topic, partition);
-            left += end - start;
             list.add_partition_offset(topic, partition, Offset::Beginning)
                 .expect("an offset");
         }
         consumer.assign(&list).expect("an assignment");
         let mut records = Vec::new();
-        while left > 0 {
-            let message = consumer
-                .poll(ANSWERING)
-                .expect("records before the ends")
-                .expect("a record");
-            left -= 1;
-            records.push(record_of(&message));
+        let mut ended = BTreeSet::new();
+        while ended.len() < partitions {
+            match consumer.poll(ANSWERING).expect("records before the ends") {
+                Ok(message) => records.push(record_of(&message)),
+                Err(KafkaError::PartitionEOF(partition)) => {
+                    ended.insert(partition);
+                }
+                Err(error) => panic!("{topic} cannot be read: {error}"),
+            }
         }
         records.sort_by_key(|record| (record.partition, record.offset));
         records

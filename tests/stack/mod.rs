@@ -9,4 +9,5 @@ mod debezium;
 mod harness;
 mod pipeline;
 mod readme;
+mod transactions;
 mod workload;
