@@ -190,7 +190,7 @@ fn all_bad() -> Vec<Bad> {
             b"{}".to_vec(),
             "unknown_shape",
             None,
-            "no envelope and none of the columns",
+            "no envelope and none of the columns: the message is {}",
         ),
         keyless,
     ]
