@@ -244,8 +244,9 @@ pub fn parse(yaml: &str, folder: &Path) -> Arc<PipelineSpec> {
 /// Waits until `condition` holds.
 pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let holds = async {
+        let mut look_again = tokio::time::interval(Duration::from_millis(2));
         while !condition() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            look_again.tick().await;
         }
     };
     assert!(
