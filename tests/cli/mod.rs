@@ -3,4 +3,5 @@
 mod bad_input;
 mod case;
 mod help;
+mod live;
 mod queries;

@@ -3,10 +3,12 @@
 mod broker;
 mod catalog;
 mod columns;
+mod delta_files;
 mod environment;
 mod messages;
 mod replay;
 mod shape;
+mod spoilt;
 mod statements;
 mod storage;
 mod yaml;

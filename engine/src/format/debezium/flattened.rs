@@ -30,10 +30,13 @@ impl JsonDecoder {
         if !seen.any {
             return Err(Fault::new(
                 RejectReason::UnknownShape,
-                format!(
-                    "no envelope and none of the columns; the message's keys are: {}",
-                    keys_of(image).join(", ")
-                ),
+                match keys_of(image).as_slice() {
+                    [] => "no envelope and none of the columns: the message is {}".to_owned(),
+                    keys => format!(
+                        "no envelope and none of the columns; the message's keys are: {}",
+                        keys.join(", ")
+                    ),
+                },
             )
             .expected("`op` with `before`, `after` and `source`, or a row")
             .into());
