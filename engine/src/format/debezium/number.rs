@@ -119,6 +119,12 @@ pub(super) fn float64(scalar: Scalar, cursor: &mut Cursor<'_>) -> Step<f64> {
     let Some(text) = number_text(scalar, cursor)? else {
         return special(cursor)?.ok_or_else(no_float);
     };
+    if matches!(scalar, Scalar::Float32) {
+        // The text is the shortest that is nearest to the source's float, which is the value that it has.
+        let value: f32 = text.parse().map_err(|_| no_float())?;
+        finite(value.is_finite())?;
+        return Ok(f64::from(value));
+    }
     let value: f64 = text.parse().map_err(|_| no_float())?;
     finite(value.is_finite())?;
     if matches!(scalar, Scalar::Int(_)) {
@@ -127,13 +133,28 @@ pub(super) fn float64(scalar: Scalar, cursor: &mut Cursor<'_>) -> Step<f64> {
     Ok(value)
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "NaN and infinities only")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "NaN, infinities, and what is compared afterwards"
+)]
 pub(super) fn float32(scalar: Scalar, cursor: &mut Cursor<'_>) -> Step<f32> {
     let Some(text) = number_text(scalar, cursor)? else {
         return special(cursor)?
             .map(|value| value as f32)
             .ok_or_else(no_float);
     };
+    if matches!(scalar, Scalar::Float64) {
+        let double: f64 = text.parse().map_err(|_| no_float())?;
+        let value = double as f32;
+        finite(double.is_finite() && value.is_finite())?;
+        if f64::from(value).to_bits() != double.to_bits() {
+            return Err(Fault::range(
+                "has more digits than the column keeps",
+                "a number that 32 bits hold exactly; declare the column DOUBLE",
+            ));
+        }
+        return Ok(value);
+    }
     // Parsed as what it is: rounding to 64 bits first would round twice.
     let value: f32 = text.parse().map_err(|_| no_float())?;
     finite(value.is_finite())?;
