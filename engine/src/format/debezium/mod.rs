@@ -45,6 +45,7 @@ mod md5;
 mod metadata;
 mod number;
 mod outputs;
+mod pattern;
 mod plan;
 mod read;
 mod row;

@@ -61,6 +61,12 @@ pub(super) fn parse(raw: &[u8]) -> Step<i64> {
         Some((b'-', digits)) => (true, digits),
         _ => (false, raw),
     };
+    // Up to 18 digits always fit.
+    if digits.len() <= 18
+        && let Some(value) = small(digits)
+    {
+        return Ok(if negative { -value } else { value });
+    }
     let mut value = 0i64;
     for byte in digits {
         if !byte.is_ascii_digit() {
@@ -76,6 +82,33 @@ pub(super) fn parse(raw: &[u8]) -> Step<i64> {
         return Ok(value);
     }
     value.checked_neg().ok_or_else(|| too_big(digits))
+}
+
+/// The value of at most 18 digits, eight at a time; `None` if they are no digits.
+#[inline]
+fn small(digits: &[u8]) -> Option<i64> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let (chunks, rest) = digits.as_chunks::<8>();
+    let mut value = 0i64;
+    for chunk in chunks {
+        let word = u64::from_le_bytes(*chunk) ^ (ONES * u64::from(b'0'));
+        if (word.wrapping_add(ONES * 0x76) | word) & (ONES * 0x80) != 0 {
+            return None;
+        }
+        // Neighbours are joined to pairs, pairs to fours, fours to eight digits; the first one is the lowest byte.
+        let pairs = (word * 10 + (word >> 8)) & 0x00FF_00FF_00FF_00FF;
+        let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_FFFF_0000_FFFF;
+        let eight = (fours * 10_000 + (fours >> 32)) & 0xFFFF_FFFF;
+        value = value * 100_000_000 + i64::try_from(eight).ok()?;
+    }
+    for byte in rest {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value = value * 10 + i64::from(digit);
+    }
+    Some(value)
 }
 
 fn too_big(digits: &[u8]) -> Box<Fault> {
