@@ -1,6 +1,8 @@
 //! Rows that the unwrap transformation left of their envelopes.
 
+use arrow::datatypes::DataType;
 use engine::format::debezium::DecoderOptions;
+use engine::spec::model::DeclaredType as T;
 use sql::change::RejectReason as R;
 
 use super::harness::*;
@@ -73,4 +75,42 @@ fn flattened_rows_with_a_schema_keep_added_fields_out_of_the_table() {
     let rows = row(&mut decoder, &message).rows;
     assert_eq!(cells(&rows, &NAMES, 0), ["1", "NULL", "d"]);
     assert!(rows.column_by_name("__deleted").is_none());
+}
+
+#[test]
+fn added_fields_decide_even_if_they_are_columns_too() {
+    let mut decoder = declared(&[
+        ("id", T::Integer, DataType::Int64),
+        ("name", T::Text, DataType::Utf8),
+        ("__deleted", T::Text, DataType::Utf8),
+        ("__op", T::Text, DataType::Utf8),
+        ("__lsn", T::Integer, DataType::Int64),
+    ]);
+    let columns = ["id", "name", "__deleted", "__op", "__lsn", "_op"];
+    let live = r#"{"id":1,"name":"x","__deleted":"false","__op":"c","__lsn":9}"#;
+    let dead = r#"{"id":1,"name":"","__deleted":"true","__op":"d","__lsn":9}"#;
+    let schema = format!(
+        r#"{{"type":"struct","fields":[{},{},{},{}]}}"#,
+        fields(),
+        field("__deleted", r#""type":"string""#),
+        field("__op", r#""type":"string""#),
+        field("__lsn", r#""type":"int64""#),
+    );
+    for wrap in [false, true] {
+        let message = |row: &str| {
+            Message::value(&if wrap {
+                format!(r#"{{"schema":{schema},"payload":{row}}}"#)
+            } else {
+                row.to_owned()
+            })
+        };
+        assert_eq!(
+            cells(&row(&mut decoder, &message(live)).rows, &columns, 0),
+            ["1", "x", "false", "c", "9", "c"]
+        );
+        assert_eq!(
+            cells(&row(&mut decoder, &message(dead)).rows, &columns, 0),
+            ["1", "NULL", "NULL", "NULL", "NULL", "d"]
+        );
+    }
 }

@@ -182,3 +182,43 @@ fn a_customised_placeholder_takes_the_same_forms() {
     });
     assert_eq!(empty.unwrap_err().kind(), sql::ErrorKind::Config);
 }
+
+#[test]
+fn a_placeholder_of_bytes_that_are_no_text() {
+    // Java makes text of them with replacement characters, and numbers of them with signs.
+    let mut decoder = decoder(DecoderOptions {
+        unavailable_placeholder: "hex:41ff".to_owned(),
+        ..options()
+    });
+    for (column, value) in [
+        ("text", "\"A\u{fffd}\""),
+        ("bytes", "\"Qf8=\""),
+        ("blobs", "[\"Qf8=\"]"),
+        ("ints", "[65,-1]"),
+        ("ints", "[65,255]"),
+        ("map", "{\"A\u{fffd}\":\"A\u{fffd}\"}"),
+    ] {
+        let rows = row(&mut decoder, &Message::value(&update(column, value))).rows;
+        assert_eq!(
+            cell(&rows, "_unavailable_columns", 0),
+            format!("[{column}]")
+        );
+    }
+    let other = row(&mut decoder, &Message::value(&update("ints", "[65,-2]"))).rows;
+    assert_eq!(cell(&other, "ints", 0), "[65, -2]");
+}
+
+#[test]
+fn a_placeholder_that_is_nothing_or_no_hexadecimal_is_refused() {
+    for text in ["hex:", "hex:4", "hex:zz", "hex:+1"] {
+        let refused = JsonDecoder::try_new(DecoderOptions {
+            unavailable_placeholder: text.to_owned(),
+            ..options()
+        });
+        assert_eq!(
+            refused.unwrap_err().kind(),
+            sql::ErrorKind::Config,
+            "{text}"
+        );
+    }
+}

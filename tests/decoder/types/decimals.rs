@@ -6,7 +6,7 @@ use sql::change::RejectReason as R;
 
 use super::super::encoder::{base64, big_endian};
 use super::super::harness::*;
-use super::{Cell, Reject, check, named};
+use super::{Cell, Reject, To, check, named};
 
 pub(super) fn decimal_kind(scale: i32, precision: Option<u32>) -> String {
     let precision = precision.map_or(String::new(), |precision| {
@@ -125,5 +125,23 @@ fn variable_scale_decimals() {
             Some(text) => assert_eq!(cell(&row(&mut decoder, &message).rows, "v", 0), text),
             None => assert_eq!(reject(&mut decoder, &message).reason, R::OutOfRange),
         }
+    }
+}
+
+#[test]
+fn scales_at_their_extremes() {
+    for scale in [i32::MIN, -40, 39, i32::MAX] {
+        let cases: &[(&str, To<'_>)] = match scale {
+            -40 => &[(
+                "\"AQ==\"",
+                Cell("10000000000000000000000000000000000000000"),
+            )],
+            39 => &[(
+                "\"AQ==\"",
+                Cell("0.000000000000000000000000000000000000001"),
+            )],
+            _ => &[("\"AQ==\"", Reject(R::OutOfRange))],
+        };
+        check(&decimal_kind(scale, Some(3)), &DataType::Utf8, cases);
     }
 }

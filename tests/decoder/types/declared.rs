@@ -163,3 +163,51 @@ fn a_message_schema_decides_how_declared_columns_are_read() {
         (R::OutOfRange, Some("amount"))
     );
 }
+
+#[test]
+fn floats_are_not_rounded_to_their_column() {
+    let mut decoder = declared(&[
+        ("narrow", T::Float, DataType::Float32),
+        ("wide", T::Float, DataType::Float64),
+    ]);
+    let double = field("narrow", r#""type":"double""#);
+    let float = field("wide", r#""type":"float""#);
+    let rows = row(&mut decoder, &with_schema(&double, r#"{"narrow":0.5}"#)).rows;
+    assert_eq!(cell(&rows, "narrow", 0), "0.5");
+    for value in ["0.1", "16777217.0", "1e-60"] {
+        let message = with_schema(&double, &format!(r#"{{"narrow":{value}}}"#));
+        assert_eq!(
+            reject(&mut decoder, &message).reason,
+            R::OutOfRange,
+            "{value}"
+        );
+    }
+    // What the source holds is the float that is nearest to the text.
+    let rows = row(&mut decoder, &with_schema(&float, r#"{"wide":0.1}"#)).rows;
+    assert_eq!(cell(&rows, "wide", 0), f64::from(0.1f32).to_string());
+}
+
+#[test]
+fn strings_for_declared_binary_columns() {
+    let mut decoder = declared(&[("b", T::Binary, DataType::Binary)]);
+    let text = field("b", r#""type":"string""#);
+    for (json, expected) in [
+        ("\"3q2+7w==\"", Some("deadbeef")),
+        ("\"3q2-7w==\"", Some("deadbeef")),
+        ("\"\"", Some("")),
+        // binary.handling.mode=hex, which is base64 of something else.
+        ("\"deadbeef\"", None),
+        ("\"dead\"", None),
+        ("\"deadbe\"", None),
+    ] {
+        let message = with_schema(&text, &format!(r#"{{"b":{json}}}"#));
+        match expected {
+            Some(hex) => assert_eq!(cell(&row(&mut decoder, &message).rows, "b", 0), hex),
+            None => assert_eq!(
+                reject(&mut decoder, &message).reason,
+                R::TypeMismatch,
+                "{json}"
+            ),
+        }
+    }
+}

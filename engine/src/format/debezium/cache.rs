@@ -3,8 +3,9 @@
 //! A converter writes the same `{"schema":{…},"payload":` before every payload of one schema. Comparing all of it is
 //! cheaper than hashing it, and nothing less is sound: schemas of the same length differ in a type or a scale.
 
-/// Schemas that are kept: those of some tables in a topic, and of connectors that are being upgraded.
-const CAPACITY: usize = 16;
+/// Schemas that are kept: those of a topic's tables, and of connectors that are being upgraded. They differ in their
+/// first fields, so that looking through all of them costs less than reading one again.
+const CAPACITY: usize = 64;
 
 /// Most recently used first.
 #[derive(Debug)]

@@ -60,9 +60,14 @@ fn bad(what: impl Into<String>) -> Box<Fault> {
     Fault::new(RejectReason::BadSchema, what)
 }
 
-/// Whether a field of a flattened record is the unwrap transformation's own (`__deleted`, `__op`, `__source_ts_ms`).
-fn is_added(name: &str) -> bool {
-    name.starts_with("__")
+impl Row {
+    /// The row without what the unwrap transformation adds (`__deleted`, `__op`, `__source_ts_ms`): a table has
+    /// these only if they are declared.
+    pub(super) fn without_added(mut self) -> Self {
+        self.fields.retain(|field| !field.name.starts_with("__"));
+        self.defaults.retain(|name| !name.starts_with("__"));
+        self
+    }
 }
 
 impl ConnectSchema {
@@ -103,13 +108,21 @@ impl ConnectSchema {
         let image = |field: &str| self.child(field).filter(|child| child.kind == "struct");
         let (before, after) = (image("before"), image("after"));
         let has_op = self.child("op").is_some_and(|op| op.kind == "string");
+        // A flattened row may have a struct called `after` and a column called `op`; a CloudEvent's data has nothing
+        // but images.
+        let images_only = self
+            .fields
+            .iter()
+            .all(|field| matches!(field.field.as_deref(), Some("before" | "after")));
+        let both = before.is_some() && after.is_some();
+        let said = both || image("source").is_some() || name.ends_with(".Envelope");
         if let Some(row) = after.or(before)
-            && (has_op || self.fields.len() <= 2)
+            && (images_only || (has_op && said))
         {
             let mysql = self.child("source").is_some_and(Self::is_mysql);
             return Ok(Kind::Envelope {
-                after: row.row(mysql, false)?,
-                before: before.unwrap_or(row).row(mysql, false)?,
+                after: row.row(mysql)?,
+                before: before.unwrap_or(row).row(mysql)?,
             });
         }
         // Events of logical messages (`op` m) and of DDL have no images; rows have no block called `source`.
@@ -119,7 +132,7 @@ impl ConnectSchema {
         if has_source && (message || ddl) {
             return Ok(Kind::Control);
         }
-        Ok(Kind::Flattened(self.row(false, true)?))
+        Ok(Kind::Flattened(self.row(false)?))
     }
 
     fn is_mysql(&self) -> bool {
@@ -127,13 +140,10 @@ impl ConnectSchema {
         name.contains(".mysql.") || name.contains(".mariadb.")
     }
 
-    fn row(&self, mysql: bool, flattened: bool) -> Step<Row> {
+    fn row(&self, mysql: bool) -> Step<Row> {
         let mut row = Row::default();
         for field in &self.fields {
             let name = field.name_in_struct()?;
-            if flattened && is_added(name) {
-                continue;
-            }
             if row.fields.iter().any(|known| known.name == name) {
                 return Err(bad(format!(
                     "the message's schema has the field `{name}` twice"
@@ -153,7 +163,7 @@ impl ConnectSchema {
     /// The fields of a key's struct, or the one value of a primitive key.
     pub(super) fn key(&self) -> Step<Result<Vec<WireField>, Wire>> {
         if self.kind == "struct" {
-            Ok(Ok(self.row(false, false)?.fields))
+            Ok(Ok(self.row(false)?.fields))
         } else {
             Ok(Err(self.wire(false)?))
         }
@@ -189,7 +199,7 @@ impl ConnectSchema {
                 return Ok(Wire::Map(Box::new(key), Box::new(value)));
             }
             "struct" => {
-                let row = self.row(mysql, false)?;
+                let row = self.row(mysql)?;
                 return Ok(Wire::Struct(StructWire::new(row.fields)));
             }
             other => {

@@ -6,13 +6,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::fault::{Fault, Step};
-use super::layout::Layout;
 use super::number;
 use super::read::Scratch;
 use super::scan::Cursor;
 use super::string::JsonText;
 use super::wire::Scalar;
 
+/// The fields of a decimal with its scale.
+pub(super) const NAMES: [&str; 2] = ["scale", "value"];
 /// More digits, or zeros for a scale, than any database has: a broken or hostile message.
 const MAX_DIGITS: usize = 150_000;
 /// As many bytes as those digits need.
@@ -253,7 +254,7 @@ fn magnitude(bytes: &[u8], negative: bool) -> String {
 fn variable(cursor: &mut Cursor<'_>, scratch: &mut Scratch) -> Step<Exact> {
     let mut scale: Option<i64> = None;
     let mut value: Option<JsonText<'_>> = None;
-    Layout::new(["scale", "value"]).walk(cursor, |slot, cursor| {
+    scratch.decimal.walk(cursor, |slot, cursor| {
         if slot == 0 {
             scale = cursor.number()?.map(number::parse).transpose()?;
         } else {

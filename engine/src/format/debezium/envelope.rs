@@ -19,9 +19,12 @@ impl JsonDecoder {
         &mut self,
         plan: &mut Plan,
         message: &RawMessage<'a>,
-        found: &Top<'a>,
+        found: Top<'a>,
         outer: Outer<'a>,
     ) -> Result<Event<'a>, Stop> {
+        if let Some(fault) = found.fault {
+            return Err(fault.into());
+        }
         let raw_op = outer.op.or(found.raw(top::OP)).unwrap_or(b"null");
         let letter = unquoted(raw_op);
         if letter == b"m" {
@@ -38,6 +41,9 @@ impl JsonDecoder {
         self.need_columns(plan, message, after.or(before))?;
         match (op, after) {
             (Op::Create | Op::Read | Op::Update, Some(after)) => {
+                if found.foreign {
+                    return Err(self.foreign(after).into());
+                }
                 self.settle(&mut plan.after, after, op, message)?;
             }
             (Op::Create | Op::Read | Op::Update, None) => {
@@ -93,6 +99,24 @@ impl JsonDecoder {
             .expected(format!("`columns:` as SQL DDL; {seen}"))
             .remedy("Declare `columns:` in the source, or set value.converter.schemas.enable=true in the connector.")
             .into())
+    }
+
+    /// An image of another table, or of one whose columns were declared wrong.
+    fn foreign(&self, image: &[u8]) -> Box<Fault> {
+        let names: Vec<&str> = self
+            .outputs
+            .row
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
+        Fault::new(
+            RejectReason::UnknownShape,
+            format!(
+                "the image has none of the columns, it has: {}",
+                keys_of(image).join(", ")
+            ),
+        )
+        .expected(format!("the columns {}", names.join(", ")))
     }
 
     /// Reads the image again if it has what looks like a placeholder but no operation that can carry one.

@@ -211,11 +211,11 @@ impl JsonDecoder {
         let start = *cursor;
         let top = self.top(plan, cursor)?;
         if plan.shape == Shape::Envelope {
-            return self.envelope(plan, message, &top, outer);
+            return self.envelope(plan, message, top, outer);
         }
         match self.recognise(&top, outer) {
             Recognised::Wrapped(event) => Ok(event),
-            Recognised::Envelope => self.envelope(plan, message, &top, outer),
+            Recognised::Envelope => self.envelope(plan, message, top, outer),
             Recognised::Row => {
                 self.pending.rollback();
                 *cursor = start;

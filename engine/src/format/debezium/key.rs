@@ -345,7 +345,10 @@ pub(super) fn wrapper(mut cursor: Cursor<'_>) -> Step<Option<(&[u8], &[u8], &[u8
     })?;
     cursor.end()?;
     Ok(match (schema, payload, seen.members) {
-        (Some(schema), Some(payload), 2) => Some((schema, payload, prefix.unwrap_or_default())),
+        // Two columns may have these names.
+        (Some(schema), Some(payload), 2) if schema.starts_with(b"{") || schema == b"null" => {
+            Some((schema, payload, prefix.unwrap_or_default()))
+        }
         _ => None,
     })
 }

@@ -35,8 +35,12 @@ impl JsonDecoder {
             Kind::Envelope { after, before } => (Shape::Envelope, after, before),
         };
         if shape != Shape::Control {
-            self.warn_of_defaults(&after, message);
-            if let Some(needed) = self.needed(&after, message)? {
+            let own = match shape {
+                Shape::Flattened => after.clone().without_added(),
+                _ => after.clone(),
+            };
+            self.warn_of_defaults(&own, message);
+            if let Some(needed) = self.needed(&own, message)? {
                 return Ok(Compiled::NewSchema(needed));
             }
         }

@@ -45,6 +45,7 @@ mod md5;
 mod metadata;
 mod number;
 mod outputs;
+mod pattern;
 mod plan;
 mod read;
 mod row;
@@ -138,12 +139,12 @@ impl JsonDecoder {
     /// [`sql::ErrorKind::Config`] if declared columns repeat a name, have a reserved one or a type that nothing is
     /// decoded to, if a key column is not declared, or if the placeholder is empty.
     pub fn try_new(options: DecoderOptions) -> Result<Self> {
-        if options.unavailable_placeholder.is_empty() {
-            return Err(
-                Error::config("the placeholder of unavailable values is empty")
-                    .expected("the text of the connector's unavailable.value.placeholder"),
-            );
-        }
+        let placeholder = Placeholder::new(&options.unavailable_placeholder).ok_or_else(|| {
+            Error::config(
+                "the placeholder of unavailable values is empty, or no hexadecimal after `hex:`",
+            )
+            .expected("the text of the connector's unavailable.value.placeholder")
+        })?;
         let declared = options.columns.as_deref().map(declared_row).transpose()?;
         let row: Fields = options
             .columns
@@ -159,7 +160,7 @@ impl JsonDecoder {
             known: declared.is_some(),
             schemaless: None,
             pending: Pending::try_new(&outputs, options.keep_raw)?,
-            placeholder: Placeholder::new(&options.unavailable_placeholder),
+            placeholder,
             scratch: Scratch::default(),
             plans: Cache::default(),
             keys: Cache::default(),

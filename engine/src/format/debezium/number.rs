@@ -61,6 +61,12 @@ pub(super) fn parse(raw: &[u8]) -> Step<i64> {
         Some((b'-', digits)) => (true, digits),
         _ => (false, raw),
     };
+    // Up to 18 digits always fit.
+    if digits.len() <= 18
+        && let Some(value) = small(digits)
+    {
+        return Ok(if negative { -value } else { value });
+    }
     let mut value = 0i64;
     for byte in digits {
         if !byte.is_ascii_digit() {
@@ -76,6 +82,33 @@ pub(super) fn parse(raw: &[u8]) -> Step<i64> {
         return Ok(value);
     }
     value.checked_neg().ok_or_else(|| too_big(digits))
+}
+
+/// The value of at most 18 digits, eight at a time; `None` if they are no digits.
+#[inline]
+fn small(digits: &[u8]) -> Option<i64> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let (chunks, rest) = digits.as_chunks::<8>();
+    let mut value = 0i64;
+    for chunk in chunks {
+        let word = u64::from_le_bytes(*chunk) ^ (ONES * u64::from(b'0'));
+        if (word.wrapping_add(ONES * 0x76) | word) & (ONES * 0x80) != 0 {
+            return None;
+        }
+        // Neighbours are joined to pairs, pairs to fours, fours to eight digits; the first one is the lowest byte.
+        let pairs = (word * 10 + (word >> 8)) & 0x00FF_00FF_00FF_00FF;
+        let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_FFFF_0000_FFFF;
+        let eight = (fours * 10_000 + (fours >> 32)) & 0xFFFF_FFFF;
+        value = value * 100_000_000 + i64::try_from(eight).ok()?;
+    }
+    for byte in rest {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value = value * 10 + i64::from(digit);
+    }
+    Some(value)
 }
 
 fn too_big(digits: &[u8]) -> Box<Fault> {
@@ -119,6 +152,12 @@ pub(super) fn float64(scalar: Scalar, cursor: &mut Cursor<'_>) -> Step<f64> {
     let Some(text) = number_text(scalar, cursor)? else {
         return special(cursor)?.ok_or_else(no_float);
     };
+    if matches!(scalar, Scalar::Float32) {
+        // The text is the shortest that is nearest to the source's float, which is the value that it has.
+        let value: f32 = text.parse().map_err(|_| no_float())?;
+        finite(value.is_finite())?;
+        return Ok(f64::from(value));
+    }
     let value: f64 = text.parse().map_err(|_| no_float())?;
     finite(value.is_finite())?;
     if matches!(scalar, Scalar::Int(_)) {
@@ -127,13 +166,28 @@ pub(super) fn float64(scalar: Scalar, cursor: &mut Cursor<'_>) -> Step<f64> {
     Ok(value)
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "NaN and infinities only")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "NaN, infinities, and what is compared afterwards"
+)]
 pub(super) fn float32(scalar: Scalar, cursor: &mut Cursor<'_>) -> Step<f32> {
     let Some(text) = number_text(scalar, cursor)? else {
         return special(cursor)?
             .map(|value| value as f32)
             .ok_or_else(no_float);
     };
+    if matches!(scalar, Scalar::Float64) {
+        let double: f64 = text.parse().map_err(|_| no_float())?;
+        let value = double as f32;
+        finite(double.is_finite() && value.is_finite())?;
+        if f64::from(value).to_bits() != double.to_bits() {
+            return Err(Fault::range(
+                "has more digits than the column keeps",
+                "a number that 32 bits hold exactly; declare the column DOUBLE",
+            ));
+        }
+        return Ok(value);
+    }
     // Parsed as what it is: rounding to 64 bits first would round twice.
     let value: f32 = text.parse().map_err(|_| no_float())?;
     finite(value.is_finite())?;

@@ -11,7 +11,7 @@ use super::wire::{Scalar, Unit, Wire, WireField};
 use crate::spec::model::{DeclaredColumn, DeclaredType};
 
 /// The keys that tell message shapes apart, and those that envelopes have.
-pub(super) const TOP: [&str; 19] = [
+pub(super) const TOP: [&str; 20] = [
     "before",
     "after",
     "source",
@@ -31,6 +31,7 @@ pub(super) const TOP: [&str; 19] = [
     "aggregate_type",
     "type",
     "ts_ms",
+    "additional_data",
 ];
 
 /// Names for the places in [`TOP`].
@@ -54,6 +55,7 @@ pub(super) mod top {
     pub(in super::super) const AGGREGATE: usize = 16;
     pub(in super::super) const TYPE: usize = 17;
     pub(in super::super) const TS_MS: usize = 18;
+    pub(in super::super) const ADDITIONAL: usize = 19;
 }
 
 /// What the messages of a plan are.

@@ -4,17 +4,33 @@ use sql::change::RejectReason;
 
 use super::column::{Bytes, Column, Data};
 use super::fault::{Fault, Step};
+use super::layout::Layout;
 use super::scan::Cursor;
 use super::wire::{Scalar, StructWire, Wire};
-use super::{decimal, number, temporal, text};
+use super::{decimal, number, structured, temporal, text};
 
-/// Buffers that values pass through; kept to spare allocations.
-#[derive(Debug, Default)]
+/// Buffers that values pass through and layouts of objects that are one value; kept to spare allocations.
+#[derive(Debug)]
 pub(super) struct Scratch {
     /// A string without its escapes.
     pub(super) text: Vec<u8>,
     /// Decoded base64.
     pub(super) bytes: Vec<u8>,
+    /// A decimal with its scale.
+    pub(super) decimal: Layout,
+    /// Calendar parts.
+    pub(super) calendar: Layout,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self {
+            text: Vec::new(),
+            bytes: Vec::new(),
+            decimal: Layout::new(decimal::NAMES),
+            calendar: Layout::new(structured::NAMES),
+        }
+    }
 }
 
 /// Reads the value at `cursor`, written as `wire` says, to the end of `column`.

@@ -28,15 +28,10 @@ pub(super) struct RowReader {
 struct FieldReader {
     name: String,
     wire: Wire,
-    target: Target,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Target {
-    /// A row column, and its place among the projected ones.
-    Row { field: usize, column: Option<usize> },
-    /// One of [`ADDED`].
-    Added(usize),
+    /// The row column, and its place among the projected ones.
+    target: Option<(usize, Option<usize>)>,
+    /// Which of [`ADDED`] it is. It says so even if it is a column too.
+    added: Option<usize>,
 }
 
 /// Where values go, and what happens on the way.
@@ -55,6 +50,8 @@ pub(super) struct RowSeen<'a> {
     pub(super) values: Seen,
     /// Whether any row field came.
     pub(super) any: bool,
+    /// How many fields came, of the row or not.
+    pub(super) members: usize,
     /// The text of [`ADDED`] fields.
     pub(super) added: [Option<&'a [u8]>; ADDED.len()],
 }
@@ -65,27 +62,29 @@ pub(super) type Places = HashMap<String, (usize, Option<usize>)>;
 impl RowReader {
     /// Reads those of `fields` that are in `places`, and [`ADDED`] if `flattened`.
     pub(super) fn new(fields: &[WireField], places: &Places, flattened: bool) -> Self {
+        let added = |name: &str| {
+            let place = ADDED.iter().position(|known| *known == name);
+            place.filter(|_| flattened)
+        };
         let row = fields.iter().filter_map(|field| {
-            let (index, column) = *places.get(&field.name)?;
             Some(FieldReader {
                 name: field.name.clone(),
                 wire: field.wire.clone(),
-                target: Target::Row {
-                    field: index,
-                    column,
-                },
+                target: Some(*places.get(&field.name)?),
+                added: added(&field.name),
             })
         });
-        let added = ADDED
-            .iter()
-            .enumerate()
-            .filter(|(_, name)| flattened && !places.contains_key(**name))
-            .map(|(slot, name)| FieldReader {
-                name: (*name).to_owned(),
-                wire: Wire::Scalar(super::wire::Scalar::Json),
-                target: Target::Added(slot),
-            });
-        let fields: Vec<FieldReader> = row.chain(added).collect();
+        let mut fields: Vec<FieldReader> = row.collect();
+        for name in ADDED {
+            if flattened && !fields.iter().any(|field| field.name == name) {
+                fields.push(FieldReader {
+                    name: name.to_owned(),
+                    wire: Wire::Scalar(super::wire::Scalar::Json),
+                    target: None,
+                    added: added(name),
+                });
+            }
+        }
         Self {
             layout: Layout::new(fields.iter().map(|field| field.name.as_str())),
             fields,
@@ -100,19 +99,16 @@ impl RowReader {
     ) -> Step<RowSeen<'a>> {
         let mut seen = RowSeen::default();
         let Self { fields, layout } = self;
-        layout.walk(cursor, |slot, cursor| {
+        let walked = layout.walk(cursor, |slot, cursor| {
             let Some(reader) = fields.get_mut(slot) else {
                 return cursor.value().map(|_| ());
             };
-            let (field, column) = match reader.target {
-                Target::Row { field, column } => (field, column),
-                Target::Added(which) => {
-                    let value = cursor.value()?;
-                    if let Some(place) = seen.added.get_mut(which) {
-                        *place = Some(value);
-                    }
-                    return Ok(());
-                }
+            if let Some(place) = reader.added.and_then(|which| seen.added.get_mut(which)) {
+                let mut ahead = *cursor;
+                *place = Some(ahead.value()?);
+            }
+            let Some((field, column)) = reader.target else {
+                return cursor.value().map(|_| ());
             };
             seen.any = true;
             if cursor.peek() != Some(b'n') {
@@ -137,6 +133,7 @@ impl RowReader {
                 None => cursor.value().map(|_| ()),
             }
         })?;
+        seen.members = walked.members;
         Ok(seen)
     }
 
@@ -144,9 +141,7 @@ impl RowReader {
     pub(super) fn wire_of(&mut self, index: usize) -> Option<&mut Wire> {
         self.fields
             .iter_mut()
-            .find_map(|reader| match reader.target {
-                Target::Row { field, .. } if field == index => Some(&mut reader.wire),
-                _ => None,
-            })
+            .find(|reader| reader.target.is_some_and(|(field, _)| field == index))
+            .map(|reader| &mut reader.wire)
     }
 }

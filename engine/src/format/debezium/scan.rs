@@ -4,6 +4,7 @@
 //! UTF-8 is checked once per message by the caller.
 
 use super::fault::{Fault, Step};
+use super::pattern::Pattern;
 use super::string::JsonText;
 
 /// Deepest nesting that is followed; `serde_json` has the same limit.
@@ -26,19 +27,23 @@ impl<'a> Cursor<'a> {
         Self { bytes, at }
     }
 
+    #[inline]
     pub(super) fn at(&self) -> usize {
         self.at
     }
 
     /// The text between `start` and here.
+    #[inline]
     pub(super) fn since(&self, start: usize) -> &'a [u8] {
         self.bytes.get(start..self.at).unwrap_or_default()
     }
 
+    #[inline]
     fn rest(&self) -> &'a [u8] {
         self.bytes.get(self.at..).unwrap_or_default()
     }
 
+    #[inline]
     fn byte(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
@@ -69,20 +74,52 @@ impl<'a> Cursor<'a> {
         found
     }
 
+    #[inline]
     pub(super) fn expect(&mut self, wanted: u8) -> Step<()> {
         if self.eat(wanted) {
             Ok(())
         } else {
-            Err(Fault::json(self.at, &format!("`{}`", char::from(wanted))))
+            Err(self.not(&[wanted]))
         }
     }
 
-    /// Takes `prefix` if the text goes on with exactly these bytes.
+    /// None of these bytes comes next.
+    #[cold]
+    fn not(&self, wanted: &[u8]) -> Box<Fault> {
+        let wanted: Vec<String> = wanted
+            .iter()
+            .map(|byte| format!("`{}`", char::from(*byte)))
+            .collect();
+        Fault::json(self.at, &wanted.join(" or "))
+    }
+
+    /// Takes `word` if the text goes on with exactly these bytes.
     #[inline]
-    pub(super) fn take(&mut self, prefix: &[u8]) -> bool {
-        let found = self.rest().starts_with(prefix);
+    fn take(&mut self, word: &[u8]) -> bool {
+        let found = self.rest().starts_with(word);
         if found {
-            self.at += prefix.len();
+            self.at += word.len();
+        }
+        found
+    }
+
+    /// Takes `pattern` if the text goes on with it.
+    #[inline]
+    pub(super) fn take_pattern(&mut self, pattern: &Pattern) -> bool {
+        let found = pattern.starts(self.rest());
+        if found {
+            self.at += pattern.len();
+        }
+        found
+    }
+
+    /// Takes `member`, a key with its value, if the text goes on with it and the value ends there.
+    #[inline]
+    pub(super) fn take_member(&mut self, member: &Pattern) -> bool {
+        let rest = self.rest();
+        let found = member.starts(rest) && matches!(rest.get(member.len()), Some(b',' | b'}'));
+        if found {
+            self.at += member.len();
         }
         found
     }
@@ -190,13 +227,11 @@ impl<'a> Cursor<'a> {
 
     #[inline]
     fn digits(&mut self) -> Step<()> {
-        let start = self.at;
-        while matches!(self.byte(), Some(b'0'..=b'9')) {
-            self.at += 1;
-        }
-        if self.at == start {
+        let len = digit_prefix(self.rest());
+        if len == 0 {
             return Err(Fault::json(self.at, "a digit"));
         }
+        self.at += len;
         Ok(())
     }
 
@@ -267,10 +302,7 @@ impl<'a> Cursor<'a> {
                 self.at += 1;
                 Ok(false)
             }
-            _ => Err(Fault::json(
-                self.at,
-                &format!("`,` or `{}`", char::from(close)),
-            )),
+            _ => Err(self.not(&[b',', close])),
         }
     }
 
@@ -281,6 +313,25 @@ impl<'a> Cursor<'a> {
             Some(_) => Err(Fault::json(self.at, "nothing after the document")),
         }
     }
+}
+
+/// How many bytes at the start of `bytes` are digits.
+#[inline]
+fn digit_prefix(bytes: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let mut len = 0;
+    while let Some(chunk) = bytes.get(len..).and_then(<[u8]>::first_chunk::<8>) {
+        // Digits become 0 to 9; what is more reaches the high bit, by itself or with what is added.
+        let word = u64::from_le_bytes(*chunk) ^ (ONES * u64::from(b'0'));
+        let other = (word.wrapping_add(ONES * 0x76) | word) & (ONES * 0x80);
+        if other != 0 {
+            // A carry can mark bytes above the first real one, never below it.
+            return len + (other.trailing_zeros() / 8) as usize;
+        }
+        len += 8;
+    }
+    let tail = bytes.get(len..).unwrap_or_default();
+    len + tail.iter().take_while(|byte| byte.is_ascii_digit()).count()
 }
 
 /// How many bytes at the start of `bytes` are neither a quote, a backslash nor a control character.

@@ -78,12 +78,17 @@ impl SourceReader {
         layout.walk(cursor, |slot, cursor| {
             let start = *cursor;
             if Some(slot) == *ts_us || Some(slot) == *ts_ms {
-                let value = start.peek_integer();
+                let mut ahead = start;
+                let raw = ahead.number()?;
                 *(if Some(slot) == *ts_us {
                     &mut micros
                 } else {
                     &mut millis
-                }) = value;
+                }) = raw.and_then(|raw| number::parse(raw).ok());
+                if children.is_none() && raw.is_some() {
+                    *cursor = ahead;
+                    return Ok(());
+                }
             }
             let child = children
                 .as_mut()
@@ -101,15 +106,5 @@ impl SourceReader {
             validity.append_non_null();
         }
         Ok(micros.or_else(|| millis.and_then(|millis| millis.checked_mul(1_000))))
-    }
-}
-
-impl Cursor<'_> {
-    /// The integer that comes next, if one does; takes nothing.
-    fn peek_integer(mut self) -> Option<i64> {
-        self.number()
-            .ok()
-            .flatten()
-            .and_then(|raw| number::parse(raw).ok())
     }
 }

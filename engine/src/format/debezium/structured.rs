@@ -5,11 +5,11 @@
 
 use super::fault::{Fault, Step};
 use super::iso;
-use super::layout::Layout;
 use super::number;
+use super::read::Scratch;
 use super::scan::Cursor;
 
-const NAMES: [&str; 10] = [
+pub(super) const NAMES: [&str; 10] = [
     "year",
     "month",
     "day",
@@ -28,7 +28,7 @@ const SPECIAL: usize = 9;
 pub(super) struct Parts([Option<i64>; SPECIAL]);
 
 /// Reads the object.
-pub(super) fn read(cursor: &mut Cursor<'_>) -> Step<Parts> {
+pub(super) fn read(cursor: &mut Cursor<'_>, scratch: &mut Scratch) -> Step<Parts> {
     if cursor.peek() != Some(b'{') {
         return Err(Fault::mismatch(
             "is no struct",
@@ -36,7 +36,7 @@ pub(super) fn read(cursor: &mut Cursor<'_>) -> Step<Parts> {
         ));
     }
     let mut parts = Parts::default();
-    Layout::new(NAMES).walk(cursor, |slot, cursor| {
+    scratch.calendar.walk(cursor, |slot, cursor| {
         if cursor.null()? {
             return Ok(());
         }

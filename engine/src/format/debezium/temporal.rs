@@ -39,7 +39,7 @@ fn integer(cursor: &mut Cursor<'_>) -> Step<Option<i64>> {
 /// Days since the epoch.
 pub(super) fn date(scalar: Scalar, cursor: &mut Cursor<'_>, scratch: &mut Scratch) -> Step<i32> {
     let days = match scalar {
-        Scalar::StructuredDate => structured::read(cursor)?.days()?,
+        Scalar::StructuredDate => structured::read(cursor, scratch)?.days()?,
         Scalar::Date | Scalar::AnyDate | Scalar::IsoDate => match integer(cursor)? {
             Some(days) if !matches!(scalar, Scalar::IsoDate) => days,
             None if !matches!(scalar, Scalar::Date) => {
@@ -67,7 +67,7 @@ fn time_nanos(scalar: Scalar, cursor: &mut Cursor<'_>, scratch: &mut Scratch) ->
     let unit = match scalar {
         Scalar::Time(unit) | Scalar::TimeSpan(unit) | Scalar::AnyTime(unit) => Some(unit),
         Scalar::IsoTime | Scalar::ZonedTime => None,
-        Scalar::StructuredTime => return structured::read(cursor)?.nanos(),
+        Scalar::StructuredTime => return structured::read(cursor, scratch)?.nanos(),
         _ => return Err(Fault::mismatch("is no time", "a time for a time column")),
     };
     let of_day = |nanos: Option<i64>| {
@@ -152,7 +152,7 @@ pub(super) fn local(scalar: Scalar, cursor: &mut Cursor<'_>, scratch: &mut Scrat
         },
         Scalar::IsoTimestamp => local_text(scalar, false, cursor, scratch),
         Scalar::StructuredTimestamp => {
-            let parts = structured::read(cursor)?;
+            let parts = structured::read(cursor, scratch)?;
             joined(parts.days()?, parts.nanos()?, 0, false)
         }
         Scalar::Instant | Scalar::StructuredInstant => Err(Fault::mismatch(
@@ -202,7 +202,7 @@ pub(super) fn instant(scalar: Scalar, cursor: &mut Cursor<'_>, scratch: &mut Scr
             _ => mismatch(scalar, "is no timestamp with zone"),
         },
         Scalar::StructuredInstant => {
-            let parts = structured::read(cursor)?;
+            let parts = structured::read(cursor, scratch)?;
             joined(parts.days()?, parts.nanos()?, parts.offset()?, false)
         }
         Scalar::Timestamp(_)

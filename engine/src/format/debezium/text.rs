@@ -1,5 +1,8 @@
 //! Text and binary columns.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE;
+
 use super::column::Bytes;
 use super::decimal;
 use super::fault::{Fault, Step};
@@ -47,6 +50,21 @@ pub(super) fn raw(out: &mut Bytes, value: &[u8]) -> Step<()> {
     close(out)
 }
 
+/// Whether text is what `binary.handling.mode=hex` writes.
+fn is_hexadecimal(text: &[u8]) -> bool {
+    !text.is_empty()
+        && text.len().is_multiple_of(2)
+        && text
+            .iter()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Decodes the base64 of `binary.handling.mode=base64-url-safe` into `out`; false if it is none.
+fn unbase64_url(text: &[u8], out: &mut Vec<u8>) -> bool {
+    out.clear();
+    URL_SAFE.decode_vec(text, out).is_ok()
+}
+
 /// Reads base64 to a binary column.
 pub(super) fn binary(
     scalar: Scalar,
@@ -60,7 +78,19 @@ pub(super) fn binary(
     }
     let text = cursor.string()?.ok_or_else(wanted)?;
     let text = text.decode(&mut scratch.text)?;
-    if !decimal::unbase64(text, &mut scratch.bytes) {
+    let known = if matches!(scalar, Scalar::Text) {
+        // The connector's binary.handling.mode says how the string is written, and the string does not.
+        if is_hexadecimal(text) {
+            return Err(Fault::mismatch(
+                "may be hexadecimal as well as base64",
+                "binary.handling.mode=bytes or base64 in the connector, or the column declared TEXT",
+            ));
+        }
+        decimal::unbase64(text, &mut scratch.bytes) || unbase64_url(text, &mut scratch.bytes)
+    } else {
+        decimal::unbase64(text, &mut scratch.bytes)
+    };
+    if !known {
         return Err(wanted());
     }
     out.values.extend_from_slice(&scratch.bytes);

@@ -3,7 +3,7 @@
 use super::JsonDecoder;
 use super::batch::Pending;
 use super::event::{Event, Outer};
-use super::fault::Step;
+use super::fault::{Fault, Step};
 use super::plan::{Plan, TOP, top};
 use super::row::RowTarget;
 use super::scan::Cursor;
@@ -14,6 +14,10 @@ pub(super) struct Top<'a> {
     /// The text of each key of [`TOP`], and where it starts.
     raw: [Option<(usize, &'a [u8])>; TOP.len()],
     pub(super) commit_micros: Option<i64>,
+    /// What is wrong with `after` or `source`, if this is an envelope.
+    pub(super) fault: Option<Box<Fault>>,
+    /// Whether `after` has fields, but none of the row's.
+    pub(super) foreign: bool,
     members: usize,
 }
 
@@ -66,10 +70,27 @@ impl JsonDecoder {
                         placeholder: Some(placeholder),
                         marks,
                     };
-                    after.read(cursor, &mut target)?;
+                    let place = *cursor;
+                    match after.read(cursor, &mut target) {
+                        Ok(seen) => found.foreign = !seen.any && seen.members > 0,
+                        // It may be a column of the row's own.
+                        Err(fault) => {
+                            found.fault = Some(fault);
+                            *cursor = place;
+                            cursor.value()?;
+                        }
+                    }
                 }
                 top::SOURCE => {
-                    found.commit_micros = source.read(cursor, source_column.as_mut(), scratch)?;
+                    let place = *cursor;
+                    match source.read(cursor, source_column.as_mut(), scratch) {
+                        Ok(micros) => found.commit_micros = micros,
+                        Err(fault) => {
+                            found.fault = Some(fault);
+                            *cursor = place;
+                            cursor.value()?;
+                        }
+                    }
                 }
                 _ => {
                     cursor.value()?;
@@ -99,7 +120,8 @@ impl JsonDecoder {
             found.raw.get(top::SCHEMA),
             found.raw.get(top::PAYLOAD),
             found.members,
-        ) {
+        ) && (schema.starts_with(b"{") || *schema == b"null")
+        {
             return Recognised::Wrapped(Event::Wrapped {
                 schema,
                 payload,
@@ -117,11 +139,20 @@ impl JsonDecoder {
         let envelope = if outer.op.is_some() {
             images
         } else {
-            let op = found.raw(top::OP);
-            op.is_some_and(|op| op.starts_with(b"\""))
-                && [top::AFTER, top::BEFORE, top::SOURCE]
-                    .iter()
-                    .any(|slot| sign(&[top::OP, *slot]))
+            let op = found.raw(top::OP).filter(|op| op.starts_with(b"\""));
+            let whole = |slot: usize| found.object(slot).is_some();
+            let image = |slot: usize| whole(slot) || found.raw(slot) == Some(b"null");
+            let parts = (image(top::AFTER) && sign(&[top::OP, top::AFTER]))
+                || (image(top::BEFORE) && sign(&[top::OP, top::BEFORE]))
+                || (whole(top::SOURCE) && sign(&[top::OP, top::SOURCE]));
+            // A row that has columns of all these names still has no such values in them.
+            let letter = op.is_some_and(|op| {
+                matches!(unquoted(op), [b'c' | b'r' | b'u' | b'd' | b't' | b'm'])
+            });
+            let values = letter
+                && whole(top::SOURCE)
+                && (whole(top::AFTER) || whole(top::BEFORE) || sign(&[top::TS_MS]));
+            op.is_some() && (parts || values)
         };
         if envelope {
             return Recognised::Envelope;
@@ -129,7 +160,7 @@ impl JsonDecoder {
         let control = sign(&[top::DDL, top::DATABASE])
             || sign(&[top::DDL, top::TABLE_CHANGES])
             || sign(&[top::STATUS, top::EVENT_COUNT, top::COLLECTIONS])
-            || sign(&[top::AGGREGATE, top::TYPE])
+            || sign(&[top::AGGREGATE, top::TYPE, top::ADDITIONAL])
             || (found.members == 1 && sign(&[top::TS_MS]));
         if control {
             return Recognised::Wrapped(Event::Control);

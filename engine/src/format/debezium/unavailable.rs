@@ -16,6 +16,8 @@ use super::wire::{Scalar, Wire};
 #[derive(Debug)]
 pub(super) struct Placeholder {
     bytes: Vec<u8>,
+    /// The bytes as text: Java replaces what is no UTF-8.
+    text: Vec<u8>,
     base64: Vec<u8>,
     uuid: Vec<u8>,
     /// `{"placeholder":"placeholder"}`, how a hstore column says it.
@@ -23,19 +25,25 @@ pub(super) struct Placeholder {
 }
 
 impl Placeholder {
-    /// From the text of `unavailable.value.placeholder`, which may be `hex:` and hexadecimal bytes.
-    pub(super) fn new(text: &str) -> Self {
-        let bytes = text
-            .strip_prefix("hex:")
-            .and_then(unhex)
-            .unwrap_or_else(|| text.as_bytes().to_vec());
-        let quoted = serde_json::Value::from(String::from_utf8_lossy(&bytes)).to_string();
-        Self {
+    /// From the text of `unavailable.value.placeholder`, which may be `hex:` and hexadecimal bytes; `None` if there
+    /// are no bytes in it.
+    pub(super) fn new(text: &str) -> Option<Self> {
+        let bytes = match text.strip_prefix("hex:") {
+            Some(pairs) => unhex(pairs)?,
+            None => text.as_bytes().to_vec(),
+        };
+        if bytes.is_empty() {
+            return None;
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        let quoted = serde_json::Value::from(text.as_ref()).to_string();
+        Some(Self {
             base64: STANDARD.encode(&bytes).into_bytes(),
             uuid: uuid(&bytes).into_bytes(),
             hstore: format!("{{{quoted}:{quoted}}}").into_bytes(),
+            text: text.into_owned().into_bytes(),
             bytes,
-        }
+        })
     }
 
     /// Whether the value at `cursor`, written as `wire` says, is the placeholder. Takes nothing.
@@ -51,7 +59,7 @@ impl Placeholder {
                 };
                 let json = matches!(wire, Wire::Scalar(Scalar::Json | Scalar::Text));
                 let binary = matches!(wire, Wire::Scalar(Scalar::Bytes));
-                Ok(text.is(&self.bytes)
+                Ok(text.is(&self.text)
                     || (binary && text.is(&self.base64))
                     || (json && text.is(&self.hstore)))
             }
@@ -67,7 +75,7 @@ impl Placeholder {
 
     /// Whether a string that starts with `byte` can be any form of the placeholder: most are told apart here.
     fn may_start(&self, byte: Option<u8>) -> bool {
-        byte == self.bytes.first().copied()
+        byte == self.text.first().copied()
             || byte == self.base64.first().copied()
             || matches!(byte, Some(b'\\' | b'{'))
     }
@@ -77,19 +85,20 @@ impl Placeholder {
         if let Some(text) = cursor.string()? {
             let binary = matches!(item, Wire::Scalar(Scalar::Bytes));
             let found = if binary {
-                text.is(&self.base64) || text.is(&self.bytes)
+                text.is(&self.base64) || text.is(&self.text)
             } else {
-                text.is(&self.bytes) || text.is(&self.uuid)
+                text.is(&self.text) || text.is(&self.uuid)
             };
             return Ok(found && cursor.eat(b']'));
         }
-        // Numbers are the placeholder's bytes, one by one.
+        // Numbers are the placeholder's bytes, one by one; Java's bytes have signs.
         for (i, byte) in self.bytes.iter().enumerate() {
             if i > 0 && !cursor.eat(b',') {
                 return Ok(false);
             }
             let value = cursor.number()?.map(number::parse);
-            if !matches!(value, Some(Ok(value)) if value == i64::from(*byte)) {
+            let signed = i64::from(byte.cast_signed());
+            if !matches!(value, Some(Ok(value)) if value == i64::from(*byte) || value == signed) {
                 return Ok(false);
             }
         }
@@ -112,13 +121,13 @@ impl Placeholder {
     }
 
     fn is_here(&self, cursor: &mut Cursor<'_>) -> Step<bool> {
-        Ok(cursor.string()?.is_some_and(|text| text.is(&self.bytes)))
+        Ok(cursor.string()?.is_some_and(|text| text.is(&self.text)))
     }
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    if !rest.is_empty() {
+    if !rest.is_empty() || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
     pairs

@@ -111,7 +111,7 @@ impl StructWire {
 /// The decimal type that holds every value of `precision` digits with `scale`; text if none does.
 fn decimal_type(scale: i32, precision: Option<u32>) -> DataType {
     // A negative scale stands for zeros at the end: no table format has it, so they become digits.
-    let extra = u32::try_from(-scale).unwrap_or(0);
+    let extra = scale.min(0).unsigned_abs();
     let scale = i8::try_from(scale.max(0)).unwrap_or(i8::MAX);
     let digits = precision.map_or(38, |precision| precision.saturating_add(extra));
     match u8::try_from(digits) {
