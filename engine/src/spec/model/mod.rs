@@ -2,11 +2,20 @@
 //!
 //! These structs are plain: no handles, no connections. The parser (`spec::parse`) is the only maker.
 
+mod sink;
+mod source;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use arrow::datatypes::FieldRef;
+pub use sink::{
+    CatalogKind, CatalogSpec, IcebergTableSpec, Mode, PartitionField, PartitionTransform, SinkSpec,
+    SinkTarget,
+};
+pub use source::{
+    Bootstrap, DeclaredColumn, DeclaredType, Format, KafkaSpec, OffsetReset, SourceSpec, Topics,
+};
 
 /// A whole pipeline file.
 #[derive(Debug, Clone)]
@@ -124,133 +133,6 @@ pub struct DeltaTableSpec {
     pub storage_options: BTreeMap<String, String>,
 }
 
-/// The `source:` block.
-#[derive(Debug, Clone)]
-pub enum SourceSpec {
-    /// `type: kafka`.
-    Kafka(KafkaSpec),
-}
-
-impl SourceSpec {
-    /// The table name in SQL.
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Kafka(kafka) => &kafka.name,
-        }
-    }
-}
-
-/// `type: kafka`.
-#[derive(Debug, Clone)]
-pub struct KafkaSpec {
-    /// The table name in SQL.
-    pub name: String,
-    /// Brokers, or captured messages.
-    pub bootstrap: Bootstrap,
-    /// Which topics.
-    pub topics: Topics,
-    /// The consumer group whose offsets are set for lag tools.
-    pub group_id: String,
-    /// Where a partition starts that the table holds no position for.
-    pub auto_offset_reset: OffsetReset,
-    /// Whether records lost by retention stop the pipeline.
-    pub fail_on_data_loss: bool,
-    /// How values are encoded.
-    pub format: Format,
-    /// Declared row columns (from SQL DDL), in order; `None`: types come from the messages' own schemas.
-    pub columns: Option<Vec<DeclaredColumn>>,
-    /// Key columns; empty: the Kafka key's columns.
-    pub key: Vec<String>,
-    /// Whether `before` of a delete is a true image of the row (`REPLICA IDENTITY FULL`, MySQL full images).
-    pub before_image_full: bool,
-    /// The text of Debezium's `unavailable.value.placeholder`.
-    pub unavailable_placeholder: String,
-    /// librdkafka properties, passed through.
-    pub properties: BTreeMap<String, String>,
-    /// `FILE:LINE:COLUMN (source)`, for errors found while connecting.
-    pub at: String,
-}
-
-/// `bootstrap_servers:`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Bootstrap {
-    /// `host:port[,host:port]`.
-    Brokers(String),
-    /// `file:PATH`: captured messages, replayed; absolute.
-    File(PathBuf),
-}
-
-/// Which topics a source reads.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Topics {
-    /// By name.
-    Names(Vec<String>),
-    /// Every topic whose whole name matches.
-    Regex(String),
-}
-
-/// `auto_offset_reset:`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OffsetReset {
-    /// From the oldest record there is.
-    Earliest,
-    /// From the end.
-    Latest,
-}
-
-/// `format:`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// Debezium events as JSON: envelopes with or without schema, flattened, CloudEvents.
-    DebeziumJson,
-}
-
-/// One column of `columns:`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeclaredColumn {
-    /// Name and Arrow type; always nullable (a delete's row has only its key).
-    pub field: FieldRef,
-    /// How the wire value of this column is read: the SQL type as declared.
-    pub encoding: DeclaredType,
-    /// `NOT NULL` was said.
-    pub not_null: bool,
-}
-
-/// The wire encodings that a declared SQL type stands for. The Arrow type is in the column's field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeclaredType {
-    /// JSON true/false; also 0 and 1.
-    Boolean,
-    /// JSON integer within the column's width.
-    Integer,
-    /// JSON number, or `"NaN"`, `"Infinity"`, `"-Infinity"`.
-    Float,
-    /// Base64 of the big-endian unscaled value, or a decimal string, or a JSON number.
-    Decimal,
-    /// JSON string; JSON objects and arrays are kept as their text for `JSON` columns.
-    Text,
-    /// JSON text: a string, or any JSON value kept as it is written.
-    Json,
-    /// Base64 string.
-    Binary,
-    /// Days since the epoch, or `YYYY-MM-DD`.
-    Date,
-    /// `TIME(6)`: microseconds of the day; `TIME(3)`: milliseconds. Or `HH:MM:SS[.f]`.
-    Time,
-    /// `TIMESTAMP(3)` epoch milliseconds, `TIMESTAMP(6)` epoch microseconds, `TIMESTAMP(9)` epoch nanoseconds
-    /// (stored as microseconds), or an ISO-8601 string without zone.
-    Timestamp {
-        /// 3, 6 or 9.
-        precision: u8,
-    },
-    /// `TIMESTAMPTZ`: an ISO-8601 string with zone.
-    TimestampTz,
-    /// `UUID`: a JSON string.
-    Uuid,
-    /// An array; elements are read by the element type of the Arrow list with the encoding that the same SQL type would have.
-    List,
-}
-
 /// One entry of `rules:`.
 #[derive(Debug, Clone)]
 pub struct RuleSpec {
@@ -299,99 +181,6 @@ pub enum TableKind {
     Delta(DeltaTableSpec),
     /// An Iceberg table.
     Iceberg(IcebergTableSpec),
-}
-
-/// The `sink:` block.
-#[derive(Debug, Clone)]
-pub struct SinkSpec {
-    /// Which format and where.
-    pub target: SinkTarget,
-    /// Append or upsert.
-    pub mode: Mode,
-    /// Partition columns, with Iceberg's transforms.
-    pub partition_by: Vec<PartitionField>,
-    /// `FILE:LINE:COLUMN (sink)`.
-    pub at: String,
-}
-
-/// Where rows go.
-#[derive(Debug, Clone)]
-pub enum SinkTarget {
-    /// `type: delta`.
-    Delta(DeltaTableSpec),
-    /// `type: iceberg`.
-    Iceberg(IcebergTableSpec),
-}
-
-/// `mode:`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Writes what the SQL returns.
-    Append,
-}
-
-/// An Iceberg table in a catalog.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IcebergTableSpec {
-    /// The catalog.
-    pub catalog: CatalogSpec,
-    /// Namespace levels.
-    pub namespace: Vec<String>,
-    /// Table name.
-    pub table: String,
-}
-
-/// `catalog:`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CatalogSpec {
-    /// The catalog's name: part of a SQL catalog's keys.
-    pub name: String,
-    /// Which kind.
-    pub kind: CatalogKind,
-    /// Object store and catalog options.
-    pub storage_options: BTreeMap<String, String>,
-}
-
-/// `catalog.type:`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CatalogKind {
-    /// A SQL catalog on SQLite.
-    Sql {
-        /// `sqlite:///abs/path.db?mode=rwc`, made so by the parser.
-        uri: String,
-        /// `file:///abs/path`, made so by the parser.
-        warehouse: String,
-    },
-}
-
-/// One entry of `partition_by:`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PartitionField {
-    /// The output column.
-    pub column: String,
-    /// How its value becomes a partition.
-    pub transform: PartitionTransform,
-    /// `FILE:LINE:COLUMN (sink.partition_by[i])`.
-    pub at: String,
-}
-
-/// Iceberg's partition transforms; Delta knows only `Identity`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PartitionTransform {
-    /// The value itself.
-    Identity,
-    /// The year of a date or timestamp.
-    Year,
-    /// The month.
-    Month,
-    /// The day.
-    Day,
-    /// The hour.
-    Hour,
-    /// A hash into so many buckets.
-    Bucket(u32),
-    /// Truncated to a width.
-    Truncate(u32),
 }
 
 /// The `observability:` block.

@@ -1,0 +1,98 @@
+//! The `sink:` block as typed data.
+
+use std::collections::BTreeMap;
+
+use super::DeltaTableSpec;
+
+/// The `sink:` block.
+#[derive(Debug, Clone)]
+pub struct SinkSpec {
+    /// Which format and where.
+    pub target: SinkTarget,
+    /// Append or upsert.
+    pub mode: Mode,
+    /// Partition columns, with Iceberg's transforms.
+    pub partition_by: Vec<PartitionField>,
+    /// `FILE:LINE:COLUMN (sink)`.
+    pub at: String,
+}
+
+/// Where rows go.
+#[derive(Debug, Clone)]
+pub enum SinkTarget {
+    /// `type: delta`.
+    Delta(DeltaTableSpec),
+    /// `type: iceberg`.
+    Iceberg(IcebergTableSpec),
+}
+
+/// `mode:`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Writes what the SQL returns.
+    Append,
+}
+
+/// An Iceberg table in a catalog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IcebergTableSpec {
+    /// The catalog.
+    pub catalog: CatalogSpec,
+    /// Namespace levels.
+    pub namespace: Vec<String>,
+    /// Table name.
+    pub table: String,
+}
+
+/// `catalog:`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CatalogSpec {
+    /// The catalog's name: part of a SQL catalog's keys.
+    pub name: String,
+    /// Which kind.
+    pub kind: CatalogKind,
+    /// Object store and catalog options.
+    pub storage_options: BTreeMap<String, String>,
+}
+
+/// `catalog.type:`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CatalogKind {
+    /// A SQL catalog on SQLite.
+    Sql {
+        /// `sqlite:///abs/path.db?mode=rwc`, made so by the parser.
+        uri: String,
+        /// `file:///abs/path`, made so by the parser.
+        warehouse: String,
+    },
+}
+
+/// One entry of `partition_by:`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionField {
+    /// The output column.
+    pub column: String,
+    /// How its value becomes a partition.
+    pub transform: PartitionTransform,
+    /// `FILE:LINE:COLUMN (sink.partition_by[i])`.
+    pub at: String,
+}
+
+/// Iceberg's partition transforms; Delta knows only `Identity`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartitionTransform {
+    /// The value itself.
+    Identity,
+    /// The year of a date or timestamp.
+    Year,
+    /// The month.
+    Month,
+    /// The day.
+    Day,
+    /// The hour.
+    Hour,
+    /// A hash into so many buckets.
+    Bucket(u32),
+    /// Truncated to a width.
+    Truncate(u32),
+}

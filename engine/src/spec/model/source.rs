@@ -1,0 +1,133 @@
+//! The `source:` block as typed data.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use arrow::datatypes::FieldRef;
+
+/// The `source:` block.
+#[derive(Debug, Clone)]
+pub enum SourceSpec {
+    /// `type: kafka`.
+    Kafka(KafkaSpec),
+}
+
+impl SourceSpec {
+    /// The table name in SQL.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Kafka(kafka) => &kafka.name,
+        }
+    }
+}
+
+/// `type: kafka`.
+#[derive(Debug, Clone)]
+pub struct KafkaSpec {
+    /// The table name in SQL.
+    pub name: String,
+    /// Brokers, or captured messages.
+    pub bootstrap: Bootstrap,
+    /// Which topics.
+    pub topics: Topics,
+    /// The consumer group whose offsets are set for lag tools.
+    pub group_id: String,
+    /// Where a partition starts that the table holds no position for.
+    pub auto_offset_reset: OffsetReset,
+    /// Whether records lost by retention stop the pipeline.
+    pub fail_on_data_loss: bool,
+    /// How values are encoded.
+    pub format: Format,
+    /// Declared row columns (from SQL DDL), in order; `None`: types come from the messages' own schemas.
+    pub columns: Option<Vec<DeclaredColumn>>,
+    /// Key columns; empty: the Kafka key's columns.
+    pub key: Vec<String>,
+    /// Whether `before` of a delete is a true image of the row (`REPLICA IDENTITY FULL`, MySQL full images).
+    pub before_image_full: bool,
+    /// The text of Debezium's `unavailable.value.placeholder`.
+    pub unavailable_placeholder: String,
+    /// librdkafka properties, passed through.
+    pub properties: BTreeMap<String, String>,
+    /// `FILE:LINE:COLUMN (source)`, for errors found while connecting.
+    pub at: String,
+}
+
+/// `bootstrap_servers:`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Bootstrap {
+    /// `host:port[,host:port]`.
+    Brokers(String),
+    /// `file:PATH`: captured messages, replayed; absolute.
+    File(PathBuf),
+}
+
+/// Which topics a source reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Topics {
+    /// By name.
+    Names(Vec<String>),
+    /// Every topic whose whole name matches.
+    Regex(String),
+}
+
+/// `auto_offset_reset:`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OffsetReset {
+    /// From the oldest record there is.
+    Earliest,
+    /// From the end.
+    Latest,
+}
+
+/// `format:`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Debezium events as JSON: envelopes with or without schema, flattened, CloudEvents.
+    DebeziumJson,
+}
+
+/// One column of `columns:`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredColumn {
+    /// Name and Arrow type; always nullable (a delete's row has only its key).
+    pub field: FieldRef,
+    /// How the wire value of this column is read: the SQL type as declared.
+    pub encoding: DeclaredType,
+    /// `NOT NULL` was said.
+    pub not_null: bool,
+}
+
+/// The wire encodings that a declared SQL type stands for. The Arrow type is in the column's field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeclaredType {
+    /// JSON true/false; also 0 and 1.
+    Boolean,
+    /// JSON integer within the column's width.
+    Integer,
+    /// JSON number, or `"NaN"`, `"Infinity"`, `"-Infinity"`.
+    Float,
+    /// Base64 of the big-endian unscaled value, or a decimal string, or a JSON number.
+    Decimal,
+    /// JSON string; JSON objects and arrays are kept as their text for `JSON` columns.
+    Text,
+    /// JSON text: a string, or any JSON value kept as it is written.
+    Json,
+    /// Base64 string.
+    Binary,
+    /// Days since the epoch, or `YYYY-MM-DD`.
+    Date,
+    /// `TIME(6)`: microseconds of the day; `TIME(3)`: milliseconds. Or `HH:MM:SS[.f]`.
+    Time,
+    /// `TIMESTAMP(3)` epoch milliseconds, `TIMESTAMP(6)` epoch microseconds, `TIMESTAMP(9)` epoch nanoseconds
+    /// (stored as microseconds), or an ISO-8601 string without zone.
+    Timestamp {
+        /// 3, 6 or 9.
+        precision: u8,
+    },
+    /// `TIMESTAMPTZ`: an ISO-8601 string with zone.
+    TimestampTz,
+    /// `UUID`: a JSON string.
+    Uuid,
+    /// An array; elements are read by the element type of the Arrow list with the encoding that the same SQL type would have.
+    List,
+}
