@@ -41,7 +41,6 @@ mod iso;
 mod key;
 mod layout;
 mod learn;
-mod md5;
 mod metadata;
 mod number;
 mod outputs;
