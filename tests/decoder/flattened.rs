@@ -1,7 +1,8 @@
 //! Rows that the unwrap transformation left of their envelopes.
 
 use arrow::datatypes::DataType;
-use engine::format::debezium::DecoderOptions;
+use engine::format::Decoder;
+use engine::format::debezium::{DecoderOptions, JsonDecoder};
 use engine::spec::model::DeclaredType as T;
 use sql::change::RejectReason as R;
 
@@ -112,5 +113,45 @@ fn added_fields_decide_even_if_they_are_columns_too() {
             cells(&row(&mut decoder, &message(dead)).rows, &columns, 0),
             ["1", "NULL", "NULL", "NULL", "NULL", "d"]
         );
+    }
+}
+
+#[test]
+fn what_comes_between_flattened_rows_is_told_as_if_it_came_alone() {
+    let flat = r#"{"id":1,"name":"x","status":"s","__op":"c"}"#;
+    let wrapped = format!(r#"{{"schema":null,"payload":{flat}}}"#);
+    let envelope = envelope("u", "null", r#"{"id":2,"name":"y"}"#);
+    let others = [
+        envelope.as_str(),
+        wrapped.as_str(),
+        r#"{"ts_ms":1}"#,
+        r#"{"status":"BEGIN","id":"1:2","event_count":null,"data_collections":null,"ts_ms":1}"#,
+        r#"{"id":"7","aggregate_type":"Initial Snapshot","type":"DONE","additional_data":{}}"#,
+        r#"{"id":1,"source":"web","data":1,"type":"t","ts_ms":5}"#,
+        r#"{"id":"not a number","name":"x"}"#,
+        r#"{"id":1,"name":"x""#,
+        r#"{"other":1}"#,
+        r#"{"id":3,"name":"","__deleted":"true"}"#,
+        "null",
+        "[]",
+    ];
+    let seen = |decoder: &mut JsonDecoder, value: &str| {
+        let (pushed, _) = feed(decoder, &Message::value(value));
+        let decoded = decoder.finish(0).unwrap();
+        let cells: Vec<_> = (0..decoded.rows.num_rows())
+            .map(|row| cells(&decoded.rows, &NAMES, row))
+            .collect();
+        let details: Vec<_> = decoded.rejects.into_iter().map(|r| r.detail).collect();
+        (pushed, cells, details)
+    };
+    let mut running = id_and_name();
+    for other in others {
+        for value in [flat, flat, other, other, flat] {
+            assert_eq!(
+                seen(&mut running, value),
+                seen(&mut id_and_name(), value),
+                "{value}"
+            );
+        }
     }
 }

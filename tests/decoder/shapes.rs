@@ -416,3 +416,69 @@ fn an_image_with_none_of_the_columns_is_no_row() {
         "the image has none of the columns, it has: `order`, `total`; expected the columns id, name"
     );
 }
+
+#[test]
+fn what_was_learned_of_earlier_messages_never_decides_a_value() {
+    let mut decoder = id_and_name();
+    let messages = [
+        // A member that nobody wants stays the same, grows, ends the object, and is followed by white space.
+        (r#"{"id":1,"x":12,"name":"a"}"#, ["1", "a"]),
+        (r#"{"id":2,"x":12,"name":"b"}"#, ["2", "b"]),
+        (r#"{"id":3,"x":123,"name":"c"}"#, ["3", "c"]),
+        (r#"{"id":4,"x":12e1,"name":"d"}"#, ["4", "d"]),
+        (r#"{"id":5,"x":12 ,"name":"e"}"#, ["5", "e"]),
+        (r#"{"id":6,"name":"f","x":12}"#, ["6", "f"]),
+        (r#"{"x":12,"name":"g","id":7}"#, ["7", "g"]),
+        (r#"{"x":12}"#, ["NULL", "NULL"]),
+        (r#"{"name":"h"}"#, ["NULL", "h"]),
+        (r#"{"name":"i","id":9,"x":{"id":10}}"#, ["9", "i"]),
+        (r#"{"idx":1,"id":10,"name_":"z","name":"j"}"#, ["10", "j"]),
+    ];
+    for _ in 0..3 {
+        for (image, expected) in messages {
+            // Two images with the same keys in one message, the second one of another kind.
+            let value = format!(
+                r#"{{"before":null,"id":0,"after":{image},"source":{{"x":12,"ts_ms":5}},"op":"c"}}"#
+            );
+            let (pushed, _) = feed(&mut decoder, &Message::value(&value));
+            let decoded = decoder.finish(0).unwrap();
+            if expected == ["NULL", "NULL"] {
+                assert_eq!(pushed, Pushed::Reject, "{value}");
+                continue;
+            }
+            assert_eq!(
+                cells(&decoded.rows, &["id", "name"], 0),
+                expected,
+                "{value}"
+            );
+            assert_eq!(decoded.meta.commit_micros, [5_000]);
+        }
+        for broken in [
+            r#"{"id":1,"x":12"name":"a"}"#,
+            r#"{"id":1,"x":12,"x":12,,"name":"a"}"#,
+            r#"{"id":1,"x":12]"#,
+            r#"{"id":1,"x":12,}"#,
+            r#"{"id":1 "x":12}"#,
+        ] {
+            let value = envelope("c", "null", broken);
+            let rejected = reject(&mut decoder, &Message::value(&value));
+            assert_eq!(rejected.reason, R::Malformed, "{value}");
+        }
+    }
+}
+
+#[test]
+fn an_envelope_of_documents_is_refused() {
+    // MongoDB's images are strings of JSON.
+    let schema = r#"{"type":"struct","fields":[{"type":"string","optional":true,"name":"io.debezium.data.Json","field":"after"},{"type":"string","field":"op"}],"name":"m.c.Envelope"}"#;
+    let message = Message::value(&format!(
+        r#"{{"schema":{schema},"payload":{{"after":"{{\"_id\":1}}","op":"c"}}}}"#
+    ));
+    let rejected = reject(&mut decoder(DecoderOptions::default()), &message);
+    assert_eq!(rejected.reason, R::UnknownShape);
+    assert_eq!(
+        rejected.detail,
+        "the message's schema is of an envelope whose `before` and `after` are no structs; expected the images of a \
+         table's rows"
+    );
+}

@@ -109,6 +109,48 @@ fn integers() {
 }
 
 #[test]
+fn integers_of_every_length() {
+    let digits = "1234567890123456789";
+    let texts: Vec<String> = (1..=digits.len())
+        .flat_map(|len| [digits[..len].to_owned(), format!("-{}", &digits[..len])])
+        .chain((1..=19).map(|len| "9".repeat(len).chars().take(18).collect()))
+        .collect();
+    let cases: Vec<(&str, To<'_>)> = texts
+        .iter()
+        .map(|text| (text.as_str(), Cell(text.as_str())))
+        .collect();
+    check(r#""type":"int64""#, &DataType::Int64, &cases);
+    for len in 1..=18 {
+        // A byte that is no digit, at every place of a number that is read eight digits at a time.
+        for wrong in ['/', ':', ';', 'e', '\u{e9}'] {
+            for at in 0..len {
+                let text: String = digits[..at]
+                    .chars()
+                    .chain([wrong])
+                    .chain(digits[at + 1..=len].chars())
+                    .collect();
+                let mut decoder = decoder(DecoderOptions::default());
+                let message = with_schema(
+                    &field("v", r#""type":"int64""#),
+                    &format!(r#"{{"v":{text}}}"#),
+                );
+                let reason = reject(&mut decoder, &message).reason;
+                let exponent = wrong == 'e' && at > 0;
+                assert_eq!(
+                    reason,
+                    if exponent {
+                        R::TypeMismatch
+                    } else {
+                        R::Malformed
+                    },
+                    "{text}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn booleans_and_floats() {
     check(
         r#""type":"boolean""#,

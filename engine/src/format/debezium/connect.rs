@@ -132,6 +132,13 @@ impl ConnectSchema {
         if has_source && (message || ddl) {
             return Ok(Kind::Control);
         }
+        if has_op && name.ends_with(".Envelope") {
+            return Err(Fault::new(
+                RejectReason::UnknownShape,
+                "the message's schema is of an envelope whose `before` and `after` are no structs",
+            )
+            .expected("the images of a table's rows"));
+        }
         Ok(Kind::Flattened(self.row(false)?))
     }
 

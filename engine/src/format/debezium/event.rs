@@ -209,6 +209,19 @@ impl JsonDecoder {
             return self.flattened(plan, message, cursor);
         }
         let start = *cursor;
+        if plan.expects_row {
+            match self.image(&mut plan.flat, cursor, true) {
+                Ok(seen) if !seen.sign => {
+                    return self.flat_row(plan, message, cursor.since(start.at()), seen);
+                }
+                // Something else, or a bad row: the long way tells.
+                _ => {
+                    self.pending.rollback();
+                    plan.expects_row = false;
+                    *cursor = start;
+                }
+            }
+        }
         let top = self.top(plan, cursor)?;
         if plan.shape == Shape::Envelope {
             return self.envelope(plan, message, top, outer);
@@ -219,6 +232,7 @@ impl JsonDecoder {
             Recognised::Row => {
                 self.pending.rollback();
                 *cursor = start;
+                plan.expects_row = plan.plain;
                 self.flattened(plan, message, cursor)
             }
         }

@@ -9,7 +9,7 @@ use super::event::{Event, Stop};
 use super::fault::{Fault, shown};
 use super::key::wrapper;
 use super::plan::Plan;
-use super::row;
+use super::row::{self, RowSeen};
 use super::scan::Cursor;
 use super::top::unquoted;
 use crate::format::RawMessage;
@@ -25,7 +25,17 @@ impl JsonDecoder {
         cursor.peek();
         let start = cursor.at();
         let seen = self.image(&mut plan.flat, cursor, true)?;
-        let image = cursor.since(start);
+        self.flat_row(plan, message, cursor.since(start), seen)
+    }
+
+    /// The same, of an image that is already in the columns.
+    pub(super) fn flat_row<'a>(
+        &mut self,
+        plan: &mut Plan,
+        message: &RawMessage<'a>,
+        image: &'a [u8],
+        seen: RowSeen<'a>,
+    ) -> Result<Event<'a>, Stop> {
         self.need_columns(plan, message, Some(image))?;
         if !seen.any {
             return Err(Fault::new(

@@ -1,5 +1,6 @@
 //! Schemas of messages: compiled to plans, and compared with the columns known so far.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, FieldRef, Fields, SchemaRef};
@@ -36,8 +37,8 @@ impl JsonDecoder {
         };
         if shape != Shape::Control {
             let own = match shape {
-                Shape::Flattened => after.clone().without_added(),
-                _ => after.clone(),
+                Shape::Flattened => Cow::Owned(after.clone().without_added()),
+                _ => Cow::Borrowed(&after),
             };
             self.warn_of_defaults(&own, message);
             if let Some(needed) = self.needed(&own, message)? {

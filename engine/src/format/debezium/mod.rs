@@ -23,7 +23,11 @@
 //! | a time of 24:00:00 or more in a time column | a reject; MySQL's `TIME` is a span, so Int64 |
 //! | a decimal of more than 38 digits, or with a scale of its own per row | exact text, unless declared |
 //! | a string for a declared `DECIMAL` | base64 if it is some, else decimal text; what is both, for a scale of 0, a reject |
+//! | a string for a binary column | base64, url-safe or not; a reject if it may be hexadecimal |
+//! | a double for a `REAL` column | a reject unless 32 bits hold it |
+//! | an image with none of the columns | a reject: it is another table's |
 //! | a flattened row without `__op` | `u` |
+//! | `__deleted`, `__op`, … of a flattened row | what the row is; also columns, if declared |
 //! | the row of a delete | the Kafka key's columns, else the declared key columns of `before`; all of `before` only if `before_image_full` |
 
 mod batch;
@@ -41,7 +45,6 @@ mod iso;
 mod key;
 mod layout;
 mod learn;
-mod md5;
 mod metadata;
 mod number;
 mod outputs;

@@ -48,8 +48,8 @@ impl Pattern {
             Some(text) if self.bytes.len() <= BYTES => {
                 let text = words(text);
                 let mut different = 0;
-                for i in 0..WORDS {
-                    different |= (text[i] ^ self.words[i]) & self.masks[i];
+                for ((have, want), mask) in text.iter().zip(&self.words).zip(&self.masks) {
+                    different |= (have ^ want) & mask;
                 }
                 different == 0
             }

@@ -72,6 +72,10 @@ pub(super) enum Shape {
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) shape: Shape,
+    /// Whether a message without any field of [`TOP`] but the row's own can only be a row.
+    pub(super) plain: bool,
+    /// Whether the last message without a schema was a row, and the next one is tried as one first.
+    pub(super) expects_row: bool,
     /// [`TOP`].
     pub(super) top: Layout,
     /// `after`.
@@ -104,8 +108,14 @@ impl Plan {
         };
         let (after, before) = (fit(after), fit(before));
         let places = outputs.places();
+        // What else is told from a row by fields that the row may have, all of them.
+        let own = |slot: usize| TOP.get(slot).is_some_and(|name| places.contains_key(*name));
         Self {
             shape,
+            plain: ![top::OP, top::SCHEMA, top::SPECVERSION]
+                .into_iter()
+                .any(own),
+            expects_row: false,
             top: Layout::new(TOP),
             after: RowReader::new(&after, &places, false),
             flat: RowReader::new(&after, &places, true),

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::column::Column;
 use super::fault::Step;
 use super::layout::{Layout, Seen};
+use super::plan::TOP;
 use super::read::{Scratch, blame, read};
 use super::scan::Cursor;
 use super::unavailable::Placeholder;
@@ -52,6 +53,8 @@ pub(super) struct RowSeen<'a> {
     pub(super) any: bool,
     /// How many fields came, of the row or not.
     pub(super) members: usize,
+    /// Whether a field of [`TOP`] came that is not the row's: a flattened row may be something else.
+    pub(super) sign: bool,
     /// The text of [`ADDED`] fields.
     pub(super) added: [Option<&'a [u8]>; ADDED.len()],
 }
@@ -75,7 +78,7 @@ impl RowReader {
             })
         });
         let mut fields: Vec<FieldReader> = row.collect();
-        for name in ADDED {
+        for name in ADDED.into_iter().chain(TOP) {
             if flattened && !fields.iter().any(|field| field.name == name) {
                 fields.push(FieldReader {
                     name: name.to_owned(),
@@ -108,6 +111,7 @@ impl RowReader {
                 *place = Some(ahead.value()?);
             }
             let Some((field, column)) = reader.target else {
+                seen.sign |= reader.added.is_none();
                 return cursor.value().map(|_| ());
             };
             seen.any = true;

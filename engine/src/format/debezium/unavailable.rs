@@ -5,9 +5,9 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use md5::{Digest, Md5};
 
 use super::fault::Step;
-use super::md5;
 use super::number;
 use super::scan::Cursor;
 use super::wire::{Scalar, Wire};
@@ -138,7 +138,7 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 
 /// The name-based UUID (version 3) of `bytes`, as Java's `nameUUIDFromBytes` makes it.
 fn uuid(bytes: &[u8]) -> String {
-    let mut digest = md5::digest(bytes);
+    let mut digest: [u8; 16] = Md5::digest(bytes).into();
     digest[6] = (digest[6] & 0x0f) | 0x30;
     digest[8] = (digest[8] & 0x3f) | 0x80;
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
