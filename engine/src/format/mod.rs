@@ -5,7 +5,7 @@ pub mod debezium;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use sql::Result;
-use sql::change::{BatchCounts, Partition, Reject, RowMeta};
+use sql::change::{BatchCounts, Partition, RawRecord, Reject, RowMeta};
 
 /// One record of a log, borrowed from whatever fetched it. Valid until the next fetch.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +34,23 @@ impl RawMessage<'_> {
             .map(|(name, value)| name.len() + len(*value))
             .sum();
         len(self.key) + len(self.value) + headers
+    }
+
+    /// A copy that outlives the fetch: for the quarantine, and for a record that must wait.
+    pub fn to_record(&self) -> RawRecord {
+        let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
+        RawRecord {
+            partition: self.partition.clone(),
+            offset: self.offset,
+            timestamp_ms: self.timestamp_ms,
+            key: owned(self.key),
+            value: owned(self.value),
+            headers: self
+                .headers
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), owned(*value)))
+                .collect(),
+        }
     }
 }
 

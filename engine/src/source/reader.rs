@@ -295,7 +295,7 @@ impl State {
             if self.options.schema_change == SchemaChange::Fail {
                 return Err(changed(message, decoder.schema(), &schema));
             }
-            self.held = Some(owned(message));
+            self.held = Some(message.to_record());
             fill.new_schema = Some(schema);
             return Ok(Flow::Stop);
         }
@@ -337,19 +337,4 @@ fn changed(message: &RawMessage<'_>, old: Option<SchemaRef>, new: &SchemaRef) ->
     .at(format!("{}@{}", message.partition, message.offset))
     .expected("the columns known at start, as `schema_change: fail` says")
     .remedy("Set `pipeline.schema_change: evolve` to follow the change, or `ignore` to keep the known columns.")
-}
-
-pub(super) fn owned(message: &RawMessage<'_>) -> RawRecord {
-    RawRecord {
-        partition: message.partition.clone(),
-        offset: message.offset,
-        timestamp_ms: message.timestamp_ms,
-        key: message.key.map(<[u8]>::to_vec),
-        value: message.value.map(<[u8]>::to_vec),
-        headers: message
-            .headers
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), value.map(<[u8]>::to_vec)))
-            .collect(),
-    }
 }

@@ -7,7 +7,6 @@ use sql::Result;
 use sql::change::{BEFORE, BatchCounts, Op, Reject, RowMeta, SOURCE};
 
 use super::column::Column;
-use super::fault::raw_record;
 use super::metadata;
 use super::outputs::Outputs;
 use crate::format::{Decoded, RawMessage};
@@ -97,7 +96,7 @@ impl Pending {
         meta.partition
             .push(u32::try_from(partition).unwrap_or(u32::MAX));
         if let Some(raw) = &mut meta.raw {
-            raw.push(raw_record(message));
+            raw.push(message.to_record());
         }
     }
 

@@ -1,6 +1,6 @@
 //! Why one message is no row, gathered on the way out of the decoder.
 
-use sql::change::{RawRecord, Reject, RejectReason};
+use sql::change::{Reject, RejectReason};
 
 use crate::format::RawMessage;
 
@@ -86,7 +86,7 @@ impl Fault {
     /// The message as a reject.
     pub(super) fn into_reject(self, message: &RawMessage<'_>) -> Reject {
         Reject {
-            record: raw_record(message),
+            record: message.to_record(),
             reason: self.reason,
             detail: self.sentence(),
             column: self.path.last().cloned(),
@@ -109,20 +109,4 @@ pub(super) fn shown(value: &[u8]) -> String {
     }
     out.push('…');
     out
-}
-
-/// The message, owned.
-pub(super) fn raw_record(message: &RawMessage<'_>) -> RawRecord {
-    RawRecord {
-        partition: message.partition.clone(),
-        offset: message.offset,
-        timestamp_ms: message.timestamp_ms,
-        key: message.key.map(<[u8]>::to_vec),
-        value: message.value.map(<[u8]>::to_vec),
-        headers: message
-            .headers
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), value.map(<[u8]>::to_vec)))
-            .collect(),
-    }
 }
