@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 use tests::engine::Engine;
-use tests::{repository, wait};
+use tests::{note, repository, wait};
 
 const LIMIT: Duration = Duration::from_secs(600);
 const BATCH: usize = 100_000;
@@ -105,14 +105,14 @@ fn a_run_needs_less_than_three_batches() {
         assert_eq!(busy.batches, [100_000, 100_000, 50_000]);
         let above = busy.peak.saturating_sub(idle.peak);
         let mebibytes = |bytes: u64| bytes as f64 / 1_048_576.0;
-        println!(
+        note::figure(&format!(
             "{pipeline}: idle {:.0} MiB, peak {:.0} MiB, {:.0} MiB above idle = {:.2} × the batch's {:.0} MiB",
             mebibytes(idle.peak),
             mebibytes(busy.peak),
             mebibytes(above),
             above as f64 / busy.batch_bytes as f64,
             mebibytes(busy.batch_bytes)
-        );
+        ));
         assert!(above < 3 * busy.batch_bytes, "{above} bytes above idle");
     }
 }

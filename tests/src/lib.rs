@@ -15,6 +15,7 @@ pub mod engine;
 pub mod http;
 pub mod kafka;
 pub mod maven;
+pub mod note;
 pub mod ports;
 pub mod postgres;
 pub mod process;

@@ -7,8 +7,8 @@
 //! | `ENGINE_ALLOWED_SKIPS` | needs that CI's machine is known not to have: `network,java` |
 
 use std::fmt;
-use std::fs::OpenOptions;
-use std::io::Write;
+
+use crate::note;
 
 /// What a test needs from the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,16 +73,7 @@ impl fmt::Display for Missing {
 pub fn report(test: &str, missing: &Missing) {
     let line = format!("{test}: {}", missing.to_string().replace('\n', " | "));
     println!("skipped {line}");
-    if let Some(file) = std::env::var_os("ENGINE_SKIP_REPORT") {
-        let appended = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&file)
-            .and_then(|mut file| writeln!(file, "{line}"));
-        if let Err(error) = appended {
-            panic!("cannot append to {}: {error}", file.display());
-        }
-    }
+    note::append("ENGINE_SKIP_REPORT", &line);
     let allowed = std::env::var("ENGINE_ALLOWED_SKIPS").unwrap_or_default();
     let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
     assert!(

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tests::capture;
 use tests::engine::Running;
+use tests::note;
 use tests::python::Readers;
 use tests::{need, wait};
 
@@ -87,11 +88,11 @@ fn killed_at_random_times(sink: Sink) {
 
     let table = traffic.pipeline.assert_settled(&readers);
     let count = table.rows.len();
-    println!(
+    note::figure(&format!(
         "{sink:?}: {killed} kills in {runs} runs, {moved} of them after a commit, {count} rows, none lost or doubled, \
          seed {}",
         random.seed
-    );
+    ));
     assert!(
         moved > 0,
         "no run got as far as a commit: the kills prove nothing"

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tests::engine::Outcome;
 use tests::need;
+use tests::note;
 use tests::python::Readers;
 
 use super::pipeline::{Pipeline, Sink};
@@ -119,7 +120,10 @@ fn killed_again_and_again(sink: Sink, point: Point) {
         "{point:?}: only {kills} kills before the source was drained"
     );
     pipeline.assert_settled(&readers);
-    println!("{sink:?} {point:?}: {kills} kills, all in their phase");
+    note::figure(&format!(
+        "{sink:?} {}: {kills} kills, all in their phase",
+        point.name
+    ));
 }
 
 fn run_to(pipeline: &Pipeline, point: Point, nth: u32) -> Outcome {
