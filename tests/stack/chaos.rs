@@ -23,6 +23,8 @@ const BATCH: [&str; 2] = ["--set", "pipeline.batch.max_records=20"];
 /// Records that are there before the first start, and that come before each further one.
 const AT_FIRST: i64 = 400;
 const EACH_TIME: i64 = 60;
+/// How long an engine that has begun to commit may go on: time for some commits more, and for the middle of one.
+const COMMITTING: Duration = Duration::from_millis(250);
 
 #[test]
 fn iceberg_killed_at_random_times() {
@@ -53,7 +55,8 @@ fn killed_at_random_times(sink: Sink) {
 
     let start = Instant::now();
     let mut engine = traffic.pipeline.run().args(BATCH).start();
-    wait_for_commit(&traffic, &mut engine);
+    // Making the table is a commit as well.
+    wait_for_commit(&traffic, &mut engine, 2);
     let first_commit = start.elapsed();
     let mut killed = u32::from(engine.kill9().0);
 
@@ -65,9 +68,15 @@ fn killed_at_random_times(sink: Sink) {
         );
         traffic.grow(EACH_TIME);
         let before = commits(&traffic);
-        let engine = traffic.pipeline.run().args(BATCH).start();
-        // From the first instruction until some commits after the usual first one.
-        let life = random.up_to(first_commit * 2);
+        let mut engine = traffic.pipeline.run().args(BATCH).start();
+        // Every other one from its first instruction on, the others while they commit: how long a start takes
+        // depends on what else the machine does.
+        let life = if runs % 2 == 0 {
+            random.up_to(first_commit)
+        } else {
+            wait_for_commit(&traffic, &mut engine, before);
+            random.up_to(COMMITTING)
+        };
         let (landed, outcome) = live(engine, life).kill9();
         assert!(
             landed,
@@ -169,10 +178,10 @@ fn commits(traffic: &Traffic) -> u64 {
     traffic.pipeline.target().commits()
 }
 
-fn wait_for_commit(traffic: &Traffic, engine: &mut Running) {
-    // Making the table is a commit as well.
+/// Waits until the table has more than `before` commits.
+fn wait_for_commit(traffic: &Traffic, engine: &mut Running, before: u64) {
     let seen = wait::until(RUN, || {
-        (engine.ended() || commits(traffic) > 2).then_some(())
+        (engine.ended() || commits(traffic) > before).then_some(())
     });
     assert!(
         seen.is_some() && !engine.ended(),
