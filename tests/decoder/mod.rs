@@ -11,6 +11,7 @@ mod flattened;
 mod harness;
 mod metadata;
 mod rejects;
+mod resemblance;
 mod roundtrip;
 mod shapes;
 mod types;
