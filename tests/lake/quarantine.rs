@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use arrow::array::AsArray;
-use arrow::datatypes::Int64Type;
 use datafusion::prelude::SessionContext;
 use engine::lake::delta::delta_provider;
 use engine::sink::quarantine::{Quarantine, default_table};
@@ -11,7 +9,7 @@ use engine::spec::model::DeltaTableSpec;
 use sql::change::{Partition, RawRecord, Reject, RejectReason};
 use tempfile::TempDir;
 
-use super::harness::{Bench, Kind, delta_spec};
+use super::harness::{Bench, Kind, delta_spec, longs};
 
 fn reject(number: i32, offset: i64) -> Reject {
     Reject {
@@ -39,16 +37,7 @@ async fn offsets(table: &DeltaTableSpec, number: i32) -> Vec<i64> {
         .unwrap();
     let sql = format!("SELECT \"offset\" FROM q WHERE \"partition\" = {number} ORDER BY 1");
     let batches = context.sql(&sql).await.unwrap().collect().await.unwrap();
-    batches
-        .iter()
-        .flat_map(|batch| {
-            batch
-                .column(0)
-                .as_primitive::<Int64Type>()
-                .values()
-                .to_vec()
-        })
-        .collect()
+    longs(&batches)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

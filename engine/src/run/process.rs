@@ -1,5 +1,6 @@
 //! What happens to one batch: SQL, rules, quarantine, one commit, one report.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -311,11 +312,11 @@ fn caster(spec: &PipelineSpec, transform: &Transform, sink: &dyn Sink) -> Result
 }
 
 /// What the decoder and the rules set aside, in the order of the partitions' offsets.
-fn all_rejects(batch: &ChangeBatch, judged: &Judged) -> Result<Vec<Reject>> {
-    let mut rejects = batch.rejects().to_vec();
+fn all_rejects<'b>(batch: &'b ChangeBatch, judged: &Judged) -> Result<Cow<'b, [Reject]>> {
     if judged.quarantined.is_empty() {
-        return Ok(rejects);
+        return Ok(Cow::Borrowed(batch.rejects()));
     }
+    let mut rejects = batch.rejects().to_vec();
     let raw = batch.meta().raw.as_ref().ok_or_else(|| {
         Error::internal("a rule sets rows aside, but the raw records were not kept")
     })?;
@@ -333,5 +334,5 @@ fn all_rejects(batch: &ChangeBatch, judged: &Judged) -> Result<Vec<Reject>> {
     rejects.sort_by(|a, b| {
         (&a.record.partition, a.record.offset).cmp(&(&b.record.partition, b.record.offset))
     });
-    Ok(rejects)
+    Ok(Cow::Owned(rejects))
 }

@@ -213,9 +213,4 @@ impl ChangeBatch {
     pub fn next_schema(&self) -> Option<&SchemaRef> {
         self.next_schema.as_ref()
     }
-
-    /// Takes the batch apart.
-    pub fn into_parts(self) -> (RecordBatch, RowMeta, Vec<Reject>, Span, BatchCounts) {
-        (self.rows, self.meta, self.rejects, self.span, self.counts)
-    }
 }

@@ -27,6 +27,7 @@ use self::outage::{Outage, denied};
 use super::records::{Flow, LogEvent, RecordLog, Watermarks};
 use super::topics::TopicFilter;
 use crate::format::RawMessage;
+use crate::run::policy::START_GRACE;
 use crate::spec::model::KafkaSpec;
 
 /// How long things may take.
@@ -43,7 +44,7 @@ pub struct KafkaTimeouts {
 impl Default for KafkaTimeouts {
     fn default() -> Self {
         Self {
-            connect: Duration::from_secs(30),
+            connect: START_GRACE,
             request: Duration::from_secs(5),
             refresh: Duration::from_secs(300),
         }
