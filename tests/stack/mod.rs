@@ -10,4 +10,5 @@ mod harness;
 mod pipeline;
 mod readme;
 mod transactions;
+mod truth;
 mod workload;

@@ -1,0 +1,327 @@
+//! Everything that the run consists of: two databases, broker, connectors, the engine under supervision.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tests::connect::{self, Worker};
+use tests::engine::Engine;
+use tests::kafka::Broker;
+use tests::skip::Missing;
+use tests::workload::{Dialect, Sql, Table, tables};
+use tests::{http, mariadb, ports, postgres, wait};
+
+use super::diary::{Folder, Timeline};
+use super::job::{Captured, Job, jobs, short};
+use super::unit::{Make, Unit};
+
+/// What both databases have beside the workload's tables: its last row is the last change of all.
+const MARKER: &str = "marker";
+/// So seldom a connector's worker notes how far it is. What it sent since then is sent again after a kill.
+const NOTED_EVERY: Duration = Duration::from_secs(60);
+/// The snapshot, and everything that has to be sent again after the last kill.
+const SENT: Duration = Duration::from_secs(300);
+/// Until one of two engines meets the other's commit, and the other has stopped.
+const FENCED: Duration = Duration::from_secs(180);
+
+/// The services and what they carry.
+pub(super) struct Stage {
+    /// The engine.
+    pub(super) unit: Unit,
+    /// The connectors' worker.
+    pub(super) worker: Worker,
+    /// The broker.
+    pub(super) broker: Broker,
+    /// All tables that are captured, but for the markers.
+    pub(super) captured: Vec<Captured>,
+    /// The pipelines.
+    pub(super) jobs: Vec<Job>,
+    /// How often a connector's task had to be started by hand.
+    pub(super) tasks_restarted: u64,
+    postgres: Arc<postgres::Server>,
+    mariadb: Arc<mariadb::Server>,
+    call: Call,
+    timeline: Timeline,
+    marks: u64,
+    // Last: the others are gone when it goes.
+    folder: Folder,
+}
+
+/// How the engine is called.
+#[derive(Debug, Clone)]
+struct Call {
+    pipelines: PathBuf,
+    warehouse: PathBuf,
+    brokers: String,
+}
+
+impl Call {
+    fn with(&self, metrics: &str) -> Engine {
+        Engine::new(["run"])
+            .args([&self.pipelines])
+            .args(["--set", &format!("observability.metrics={metrics}")])
+            .args(["--set", "observability.health=127.0.0.1:0"])
+            .env("WAREHOUSE", &self.warehouse)
+            .env("KAFKA_BROKERS", &self.brokers)
+    }
+}
+
+impl Stage {
+    /// Starts the services, with nothing in them.
+    ///
+    /// # Errors
+    /// [`Missing`] if one cannot be had here.
+    pub(super) fn set(folder: Folder, timeline: Timeline) -> Result<Self, Missing> {
+        let postgres = Arc::new(postgres::Server::given_or_start()?);
+        let mariadb = Arc::new(mariadb::Server::given_or_start()?);
+        let broker = Broker::given_or_start()?;
+        let worker = Worker::given_or_start(&broker)?;
+        let warehouse = folder.made("warehouse");
+        let captured: Vec<Captured> = [Dialect::Postgres, Dialect::MariaDb]
+            .into_iter()
+            .flat_map(tables)
+            .map(|table| Captured {
+                topic: table.topic(prefix(table.dialect)),
+                table,
+            })
+            .collect();
+        let jobs = jobs(&captured, &warehouse);
+        let pipelines = folder.made("pipelines");
+        for job in &jobs {
+            job.write(&pipelines);
+        }
+        let call = Call {
+            pipelines,
+            warehouse,
+            brokers: broker.bootstrap().to_owned(),
+        };
+        let metrics = format!("127.0.0.1:{}", ports::free());
+        let make: Make = {
+            let (call, metrics) = (call.clone(), metrics.clone());
+            Box::new(move || call.with(&metrics))
+        };
+        let unit = Unit::new(make, &metrics, &folder, &timeline);
+        Ok(Self {
+            unit,
+            worker,
+            broker,
+            captured,
+            jobs,
+            tasks_restarted: 0,
+            postgres,
+            mariadb,
+            call,
+            timeline,
+            marks: 0,
+            folder,
+        })
+    }
+
+    /// Says a line of the timeline.
+    pub(super) fn say(&self, text: &str) {
+        self.timeline.say(text);
+    }
+
+    /// The time since the run began.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.timeline.elapsed()
+    }
+
+    /// Where the tables are.
+    pub(super) fn warehouse(&self) -> &Path {
+        &self.call.warehouse
+    }
+
+    /// A database, for its workload.
+    pub(super) fn sql(&self, dialect: Dialect) -> Arc<dyn Sql> {
+        match dialect {
+            Dialect::Postgres => self.postgres.clone(),
+            Dialect::MariaDb => self.mariadb.clone(),
+        }
+    }
+
+    /// Registers both connectors on the tables that are there, waits for the end of their snapshots, and makes the worker
+    /// note its progress so seldom from then on that a kill is followed by events that are sent again.
+    pub(super) fn capture(&mut self) {
+        for captured in &self.captured {
+            self.broker.create_topic(&captured.topic, 1, &[]);
+        }
+        for dialect in [Dialect::Postgres, Dialect::MariaDb] {
+            let marker = marker(dialect);
+            let create = format!("CREATE TABLE {marker} (id bigint PRIMARY KEY)");
+            self.sql(dialect).execute(&create);
+            self.broker.create_topic(&marker_topic(dialect), 1, &[]);
+        }
+        let included = |dialect| {
+            let of_it = self.captured.iter().map(|captured| &captured.table);
+            let mut names: Vec<String> = of_it
+                .filter(|table| table.dialect == dialect)
+                .map(Table::qualified)
+                .collect();
+            names.push(marker(dialect));
+            names.join(",")
+        };
+        self.worker.capture_postgres(
+            &self.postgres,
+            prefix(Dialect::Postgres),
+            &included(Dialect::Postgres),
+            &connect::WITHOUT_SCHEMAS,
+        );
+        self.worker.capture_mariadb(
+            &self.mariadb,
+            prefix(Dialect::MariaDb),
+            &included(Dialect::MariaDb),
+            &connect::WITH_SCHEMAS,
+        );
+        self.mark();
+        if self.is_ours("CONNECT_URL") {
+            // In order: what the snapshot sent is noted.
+            self.worker.stop();
+            self.worker.restart(NOTED_EVERY);
+            self.wait_for_connectors();
+        }
+    }
+
+    fn wait_for_connectors(&self) {
+        for dialect in [Dialect::Postgres, Dialect::MariaDb] {
+            self.worker.wait_running(&connect::connector(prefix(dialect)));
+        }
+    }
+
+    /// Whether the service that `variable` could name is one of this run's own, which may be hurt.
+    pub(super) fn is_ours(&self, variable: &str) -> bool {
+        std::env::var_os(variable).is_none_or(|named| named.is_empty())
+    }
+
+    /// `kill -9` is over: the worker comes back, with its connectors.
+    pub(super) fn restart_worker(&mut self) {
+        self.worker.restart(NOTED_EVERY);
+        self.wait_for_connectors();
+    }
+
+    /// What an operator does with a task that failed for good: starts it again.
+    pub(super) fn tend_connectors(&mut self) {
+        for dialect in [Dialect::Postgres, Dialect::MariaDb] {
+            let name = connect::connector(prefix(dialect));
+            if self.worker.task_state(&name).as_deref() == Some("FAILED") {
+                self.tasks_restarted += 1;
+                self.say(&format!("{name} failed for good, it is started again"));
+                let path = format!("/connectors/{name}/restart?includeTasks=true&onlyFailed=true");
+                // A worker that is busy with its group says so; there is a next look.
+                drop(http::request("POST", self.worker.url(), &path, None));
+            }
+        }
+    }
+
+    /// Writes a last row into both databases and waits until the connectors have sent it.
+    pub(super) fn mark(&mut self) {
+        self.marks += 1;
+        let mark = self.marks;
+        for dialect in [Dialect::Postgres, Dialect::MariaDb] {
+            let insert = format!("INSERT INTO {} VALUES ({mark})", marker(dialect));
+            self.sql(dialect).execute(&insert);
+        }
+        for dialect in [Dialect::Postgres, Dialect::MariaDb] {
+            let topic = marker_topic(dialect);
+            let seen = wait::until(SENT, || {
+                self.tend_connectors();
+                let records = self.broker.read(&topic);
+                let mut last = records.iter().map(|record| record_of_mark(&record.event()));
+                last.any(|seen| seen == Some(mark)).then_some(())
+            });
+            assert!(
+                seen.is_some(),
+                "{}: the last change was not sent within {SENT:?}",
+                short(dialect)
+            );
+        }
+    }
+
+    /// A second engine on the same pipelines: one of the two is fenced, the other goes on; or each is fenced of another
+    /// pipeline. The second one is gone in the end, and the unit's own works again.
+    pub(super) fn second_engine(&mut self) {
+        let up = wait::until(FENCED, || (!self.unit.is_down()).then_some(()));
+        assert!(up.is_some(), "the engine does not come back");
+        let fenced_before = self.unit.fenced();
+        self.unit.rival(true);
+        let mut second = self.call.with("127.0.0.1:0").start();
+        let ended = wait::until(FENCED, || {
+            (second.ended() || self.unit.is_down()).then_some(())
+        });
+        assert!(ended.is_some(), "two engines wrote on:\n{}", second.said());
+        if !second.ended() {
+            second.terminate();
+        }
+        let second = second.finish(FENCED);
+        let first_fenced = self.unit.fenced() > fenced_before;
+        self.say(&format!(
+            "second engine: it ended with {}, the first one {}",
+            second.end(),
+            if first_fenced { "was fenced" } else { "goes on" }
+        ));
+        let expected = match second.code() {
+            Some(5) => true,
+            Some(0) => first_fenced,
+            _ => false,
+        };
+        assert!(expected, "neither engine was fenced:\n{}", second.stderr);
+        self.unit.rival(false);
+    }
+
+    /// `engine run --once` of everything.
+    pub(super) fn drain(&self, limit: Duration) {
+        self.call
+            .with("127.0.0.1:0")
+            .args(["--once"])
+            .run(limit)
+            .expect_code(0);
+    }
+
+    /// Stops the connectors in order: everything is sent, and nothing more comes.
+    pub(super) fn stop_connectors(&mut self) {
+        if self.is_ours("CONNECT_URL") {
+            self.worker.stop();
+            return;
+        }
+        for dialect in [Dialect::Postgres, Dialect::MariaDb] {
+            let path = format!("/connectors/{}", connect::connector(prefix(dialect)));
+            http::request("DELETE", self.worker.url(), &path, None).expect("the worker answers");
+        }
+    }
+
+    /// The folder's captures: what each topic holds now.
+    pub(super) fn captures(&self) -> PathBuf {
+        let folder = self.folder.path().join("captures");
+        fs::create_dir_all(&folder).expect("a temporary folder is writable");
+        folder
+    }
+}
+
+/// What the names of a database's topics begin with.
+fn prefix(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Postgres => "truth_postgres",
+        Dialect::MariaDb => "truth_mariadb",
+    }
+}
+
+fn schema(dialect: Dialect) -> String {
+    let tables = tables(dialect);
+    let first = tables.first().expect("a workload has tables");
+    first.schema().to_owned()
+}
+
+fn marker(dialect: Dialect) -> String {
+    format!("{}.{MARKER}", schema(dialect))
+}
+
+fn marker_topic(dialect: Dialect) -> String {
+    format!("{}.{}", prefix(dialect), marker(dialect))
+}
+
+/// The mark that an event brings, with or without a schema around it.
+fn record_of_mark(event: &serde_json::Value) -> Option<u64> {
+    let inner = event.get("payload").unwrap_or(event);
+    inner["after"]["id"].as_u64()
+}
