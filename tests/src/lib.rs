@@ -24,3 +24,4 @@ pub mod repository;
 pub mod skip;
 pub mod slots;
 pub mod wait;
+pub mod workload;
