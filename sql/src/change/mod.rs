@@ -2,6 +2,7 @@
 
 mod batch;
 mod columns;
+mod net;
 mod op;
 mod position;
 
@@ -11,5 +12,6 @@ pub use columns::{
     PARTITION, SOURCE, TOPIC, UNAVAILABLE_COLUMNS, is_metadata, kafka_metadata_fields,
     source_struct_fields, utc_micros,
 };
+pub use net::NetChange;
 pub use op::Op;
 pub use position::{Partition, Position, Span};
