@@ -42,7 +42,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let key = 0..6_u8;
     let row = prop::array::uniform2(any::<u32>());
     let step = prop_oneof![
-        4 => (key.clone(), row.clone()).prop_map(|(k, r)| Step::Insert(k, r)),
+        4 => (key.clone(), row).prop_map(|(k, r)| Step::Insert(k, r)),
         4 => (key.clone(), any::<u32>()).prop_map(|(k, v)| Step::UpdateSmall(k, v)),
         2 => (key.clone(), row).prop_map(|(k, r)| Step::UpdateBoth(k, r)),
         2 => key.clone().prop_map(Step::Delete),
@@ -78,8 +78,8 @@ impl Source {
                 }
             }
             Step::UpdateBoth(key, row) => {
-                if self.table.contains_key(&[key]) {
-                    self.table.insert([key], row);
+                if let Some(found) = self.table.get_mut(&[key]) {
+                    *found = row;
                     self.send(Op::Update, key, row, false);
                 }
             }
