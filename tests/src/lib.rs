@@ -26,3 +26,4 @@ pub mod skip;
 pub mod slots;
 pub mod sql;
 pub mod wait;
+pub mod workload;
