@@ -53,7 +53,7 @@ fn everything_at_once_and_everything_is_hurt() {
     let mut stage = need!(Stage::set(folder, timeline));
     let mut random = Random::new(seed);
     let workloads = [Dialect::Postgres, Dialect::MariaDb].map(|dialect| {
-        let workload = Workload::new(dialect, random.bits(), stage.sql(dialect));
+        let mut workload = Workload::new(dialect, random.bits(), stage.sql(dialect));
         workload.create();
         workload.snapshot_rows(SNAPSHOT);
         workload

@@ -236,8 +236,10 @@ impl State {
         };
         running.terminate();
         let outcome = running.finish(STOPPING);
-        match outcome.code() {
-            Some(0) => self.ended(&outcome, "SIGTERM, exit 0", Duration::ZERO),
+        match (outcome.code(), outcome.signal()) {
+            (Some(0), _) => self.ended(&outcome, "SIGTERM, exit 0", Duration::ZERO),
+            // The signal came before it had begun to listen to signals.
+            (None, Some(15)) => self.ended(&outcome, "SIGTERM while it started", Duration::ZERO),
             _ => self.judge(&outcome),
         }
     }

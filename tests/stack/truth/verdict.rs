@@ -60,7 +60,7 @@ pub(super) fn judge(stage: &Stage, readers: &Readers) -> Verdict {
         let records = stage.broker.read(&captured.topic);
         let file = captures.join(format!("{}.jsonl", captured.topic));
         capture::write(&file, &captured.topic, &records);
-        let truth = table.rows(stage.sql(table.dialect).as_ref());
+        let truth = table.parse(&stage.sql(table.dialect).execute(&table.select()));
         let sent = verdict.databases.entry(short(table.dialect)).or_default();
         sent.rows += truth.len();
         let jobs = stage.jobs.iter();
