@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{Figures, Place, place};
 use crate::capture::{self, Record};
 use crate::python::Readers;
+use crate::workload::{Dialect, Table};
 
 /// A table, and how its events are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,15 +94,15 @@ impl Replay {
     /// # Panics
     /// If the replayer cannot make sense of them.
     pub fn of(readers: &Readers, subject: &Subject, records: &[Record], resends: Resends) -> Self {
-        Self::replay(readers, subject, records, resends, None)
+        Self::run(readers, subject, records, resends, None)
     }
 
     /// Replays wrongly on purpose: one of the mistakes that `readers/replay.py` knows.
     pub fn wrong(readers: &Readers, subject: &Subject, records: &[Record], mistake: &str) -> Self {
-        Self::replay(readers, subject, records, Resends::Keep, Some(mistake))
+        Self::run(readers, subject, records, Resends::Keep, Some(mistake))
     }
 
-    fn replay(
+    fn run(
         readers: &Readers,
         subject: &Subject,
         records: &[Record],
@@ -175,6 +176,20 @@ impl Replay {
 }
 
 impl Subject {
+    /// A table of the workload: with declared columns on Postgres, with schemas in the messages on MariaDB, and with
+    /// `before_image: full` where that is so.
+    pub fn of(table: &Table, prefix: &str) -> Self {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let columns = table.columns.iter();
+        let declared = columns.map(|column| (column.name.to_owned(), column.declared.to_owned()));
+        Self {
+            topic: table.topic(prefix),
+            columns: (table.dialect == Dialect::Postgres).then(|| declared.collect()),
+            key: owned(&table.key),
+            before_image_full: table.full_identity,
+        }
+    }
+
     fn description(&self) -> Value {
         let columns = self.columns.as_ref().map(|columns| {
             let column =

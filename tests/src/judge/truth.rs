@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::complaint::{Complaint, Finding, differs};
-use super::replay::{Last, Replay, Subject};
+use super::replay::{Last, Line, Replay, Subject};
 
 /// Compares rows that `what` ends with to those of the source, by key, or as a bag where there is no key.
 pub(super) fn compare(
@@ -66,8 +66,12 @@ fn sentences(what: &str) -> [&'static str; 3] {
 /// The last record of a key.
 fn last_of(replay: &Replay, key: &str) -> Option<super::Place> {
     let lines = replay.log.values().rev();
-    let mut of_key = lines.filter(|line| line.key.to_string() == key);
+    let mut of_key = lines.filter(|line| key_text(line) == key);
     of_key.next().map(|line| line.place)
+}
+
+fn key_text(line: &Line) -> String {
+    line.key.to_string()
 }
 
 /// What identifies a row: the key's columns, as the Kafka key has them, or everything.

@@ -138,7 +138,7 @@ fn each_lie_is_found_and_told_where_it_is() {
         &["1 rows of records that the topic does not have:\n    0@400"],
     );
     says(
-        bench.complaint(|b| b.rows[5]["_unavailable_columns"] = Value::Null),
+        bench.complaint(|b| b.rows[4]["_unavailable_columns"] = Value::Null),
         &["_unavailable_columns: null instead of [\"body\"]"],
     );
 }
