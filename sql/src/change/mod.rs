@@ -3,6 +3,7 @@
 mod batch;
 mod columns;
 mod net;
+mod netting;
 mod op;
 mod position;
 
@@ -13,5 +14,6 @@ pub use columns::{
     source_struct_fields, utc_micros,
 };
 pub use net::NetChange;
+pub use netting::{Fill, NetEvent, NetRow, Netted, Origin, net};
 pub use op::Op;
 pub use position::{Partition, Position, Span};
