@@ -9,6 +9,7 @@ mod debezium;
 mod harness;
 mod pipeline;
 mod readme;
+mod replayer;
 mod transactions;
 mod truth;
 mod workload;
