@@ -9,5 +9,6 @@ mod debezium;
 mod harness;
 mod pipeline;
 mod readme;
+mod replayer;
 mod transactions;
 mod workload;
