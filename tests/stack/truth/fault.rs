@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use super::stage::Stage;
 
+/// Seconds.
+const DAY: i64 = 86_400;
+
 /// One way to hurt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fault {
@@ -22,6 +25,18 @@ pub(super) enum Fault {
     BrokerKilled,
     /// `kill -9` of Kafka Connect's worker with both connectors: they send again what they had not noted yet.
     WorkerKilled,
+    /// Every connection between the engine and the broker ends, and no new one is made for some seconds.
+    BrokerCutOff,
+    /// The same between Debezium and PostgreSQL.
+    PostgresCutOff,
+    /// The same between Debezium and MariaDB.
+    MariaDbCutOff,
+    /// The file system of the warehouse is full for some seconds.
+    DiskFull,
+    /// The wall clock of the engine is a day ahead for some seconds.
+    ClockAhead,
+    /// The wall clock of the engine is a day behind for some seconds.
+    ClockBehind,
 }
 
 /// What two faults cannot share.
@@ -30,11 +45,15 @@ enum Part {
     Engine,
     Broker,
     Worker,
+    Postgres,
+    MariaDb,
+    Disk,
+    Clock,
 }
 
 impl Fault {
     /// All of them.
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::EngineKilled,
         Self::EngineRestarted,
         Self::EnginePaused,
@@ -42,6 +61,12 @@ impl Fault {
         Self::BrokerStopped,
         Self::BrokerKilled,
         Self::WorkerKilled,
+        Self::BrokerCutOff,
+        Self::PostgresCutOff,
+        Self::MariaDbCutOff,
+        Self::DiskFull,
+        Self::ClockAhead,
+        Self::ClockBehind,
     ];
 
     /// In words, for tables and timelines.
@@ -54,6 +79,12 @@ impl Fault {
             Self::BrokerStopped => "broker stopped in order",
             Self::BrokerKilled => "broker killed (-9)",
             Self::WorkerKilled => "connector worker killed (-9)",
+            Self::BrokerCutOff => "engine cut off from the broker",
+            Self::PostgresCutOff => "Debezium cut off from PostgreSQL",
+            Self::MariaDbCutOff => "Debezium cut off from MariaDB",
+            Self::DiskFull => "warehouse's disk full",
+            Self::ClockAhead => "engine's clock a day ahead",
+            Self::ClockBehind => "engine's clock a day behind",
         }
     }
 
@@ -65,6 +96,9 @@ impl Fault {
             Self::EnginePaused => millis(2_000, 9_000),
             Self::BrokerStopped | Self::BrokerKilled => millis(500, 8_000),
             Self::WorkerKilled => millis(0, 3_000),
+            Self::BrokerCutOff | Self::PostgresCutOff | Self::MariaDbCutOff => millis(100, 8_000),
+            Self::DiskFull => millis(2_000, 8_000),
+            Self::ClockAhead | Self::ClockBehind => millis(2_000, 8_000),
         }
     }
 
@@ -80,16 +114,23 @@ impl Fault {
             Self::BrokerStopped | Self::BrokerKilled => &[Part::Broker],
             // A worker does not start without its broker.
             Self::WorkerKilled => &[Part::Worker, Part::Broker],
+            Self::BrokerCutOff => &[Part::Broker],
+            Self::PostgresCutOff => &[Part::Postgres, Part::Worker],
+            Self::MariaDbCutOff => &[Part::MariaDb, Part::Worker],
+            Self::DiskFull => &[Part::Disk],
+            Self::ClockAhead | Self::ClockBehind => &[Part::Clock],
             // Who meets whose commit is only clear where nothing else goes wrong.
-            Self::SecondEngine => &[Part::Engine, Part::Broker, Part::Worker],
+            Self::SecondEngine => &[Part::Engine, Part::Broker, Part::Disk, Part::Clock],
         }
     }
 
     /// The variable that names the service it hurts, if somebody else may have given that: then it is left alone.
     pub(super) fn hurts(self) -> Option<&'static str> {
         match self {
-            Self::BrokerStopped | Self::BrokerKilled => Some("KAFKA_BROKERS"),
+            Self::BrokerStopped | Self::BrokerKilled | Self::BrokerCutOff => Some("KAFKA_BROKERS"),
             Self::WorkerKilled => Some("CONNECT_URL"),
+            Self::PostgresCutOff => Some("POSTGRES_URL"),
+            Self::MariaDbCutOff => Some("MYSQL_URL"),
             _ => None,
         }
     }
@@ -105,6 +146,16 @@ impl Fault {
             Self::BrokerStopped => stage.broker.stop(),
             Self::BrokerKilled => stage.broker.kill(),
             Self::WorkerKilled => stage.worker.kill9(),
+            Self::BrokerCutOff | Self::PostgresCutOff | Self::MariaDbCutOff => {
+                let ended = stage.cuts.of(self).refuse();
+                stage.say(&format!("  {ended} connections ended"));
+            }
+            Self::DiskFull => {
+                let taken = stage.disk().fill();
+                stage.say(&format!("  {} MiB were left", taken >> 20));
+            }
+            Self::ClockAhead => stage.jump(DAY),
+            Self::ClockBehind => stage.jump(-DAY),
         }
     }
 
@@ -115,6 +166,12 @@ impl Fault {
             Self::EnginePaused => stage.unit.resume(),
             Self::BrokerStopped | Self::BrokerKilled => stage.broker.restart(),
             Self::WorkerKilled => stage.restart_worker(),
+            Self::BrokerCutOff | Self::PostgresCutOff | Self::MariaDbCutOff => {
+                stage.cuts.of(self).go_on();
+            }
+            Self::DiskFull => stage.disk().free(),
+            Self::ClockAhead => stage.jump(-DAY),
+            Self::ClockBehind => stage.jump(DAY),
         }
         stage.say(&format!("… {}: over", self.name()));
     }

@@ -19,7 +19,7 @@ pub(super) struct Freshness {
     last: Buckets,
     /// By upper bound; cumulative.
     total: BTreeMap<Bound, u64>,
-    skewed: bool,
+    skew: Skew,
     left_out: u64,
 }
 
@@ -41,6 +41,16 @@ impl Ord for Bound {
     }
 }
 
+/// Whether the engine's clock is right.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Skew {
+    #[default]
+    None,
+    Now,
+    /// It is right again; what was committed just before may not be shown yet.
+    UntilNow,
+}
+
 impl Freshness {
     /// Another process: its histogram begins at nothing.
     pub(super) fn restarted(&mut self) {
@@ -49,7 +59,7 @@ impl Freshness {
 
     /// Whether the engine's clock is wrong from now on. To be called right after [`Freshness::add`].
     pub(super) fn skew(&mut self, wrong: bool) {
-        self.skewed = wrong;
+        self.skew = if wrong { Skew::Now } else { Skew::UntilNow };
     }
 
     /// Adds what the process's `/metrics` shows beyond the look before.
@@ -58,7 +68,7 @@ impl Freshness {
         for ((pipeline, bound), count) in &now {
             let place = (pipeline.clone(), bound.clone());
             let gained = count.saturating_sub(self.last.get(&place).copied().unwrap_or(0));
-            if self.skewed {
+            if self.skew != Skew::None {
                 if bound == "+Inf" {
                     self.left_out += gained;
                 }
@@ -68,6 +78,9 @@ impl Freshness {
             *self.total.entry(Bound(bound)).or_default() += gained;
         }
         self.last = now;
+        if self.skew == Skew::UntilNow {
+            self.skew = Skew::None;
+        }
     }
 
     /// Batches that were counted, and batches that were committed while the clock was wrong.
@@ -144,6 +157,7 @@ mod tests {
         freshness.add(&shown(2, 4));
         freshness.skew(false);
         freshness.add(&shown(3, 4));
-        assert_eq!(freshness.batches(), (11, 3));
+        freshness.add(&shown(5, 4));
+        assert_eq!(freshness.batches(), (12, 4));
     }
 }

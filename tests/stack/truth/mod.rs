@@ -50,7 +50,7 @@ fn everything_at_once_and_everything_is_hurt() {
         "ENGINE_CHAOS_SEED={seed} ENGINE_CHAOS_MINUTES={minutes}, in {}",
         folder.path().display()
     ));
-    let mut stage = need!(Stage::set(folder, timeline));
+    let mut stage = need!(Stage::set(folder, timeline, disk(minutes)));
     let mut random = Random::new(seed);
     let workloads = [Dialect::Postgres, Dialect::MariaDb].map(|dialect| {
         let mut workload = Workload::new(dialect, random.bits(), stage.sql(dialect));
@@ -98,15 +98,18 @@ fn everything_at_once_and_everything_is_hurt() {
     watch.assert_small();
 }
 
-/// Says what is left alone because somebody else gave it.
+/// Says what is left out, and why.
 fn possible(stage: &Stage, fault: Fault) -> bool {
-    match fault.hurts().filter(|variable| !stage.is_ours(variable)) {
-        Some(variable) => {
-            stage.say(&format!("left out: {}: {variable} names the service", fault.name()));
-            false
-        }
-        None => true,
+    let lacks = stage.lacks(fault);
+    if let Some(why) = &lacks {
+        stage.say(&format!("left out: {}: {why}", fault.name()));
     }
+    lacks.is_none()
+}
+
+/// MiB for the warehouse: enough for so many minutes, and not more than can be filled in a second.
+fn disk(minutes: u64) -> u32 {
+    u32::try_from(512 + 128 * minutes).expect("some minutes")
 }
 
 fn minutes() -> u64 {

@@ -6,14 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tests::connect::{self, Worker};
+use tests::disk::Small;
 use tests::engine::{self, Engine};
+use tests::faketime::Clock;
 use tests::kafka::Broker;
-use tests::skip::Missing;
-use tests::sql::Sql;
+use tests::proxy::Cutter;
+use tests::skip::{self, Missing};
+use tests::sql::{Address, Sql};
 use tests::workload::{Dialect, Table, tables};
 use tests::{http, mariadb, ports, postgres, wait};
 
 use super::diary::{Folder, Timeline};
+use super::fault::Fault;
 use super::job::{Captured, Job, jobs, short};
 use super::unit::{Make, Unit};
 
@@ -34,6 +38,8 @@ pub(super) struct Stage {
     pub(super) worker: Worker,
     /// The broker.
     pub(super) broker: Broker,
+    /// Where connections can be cut.
+    pub(super) cuts: Cuts,
     /// All tables that are captured, but for the markers.
     pub(super) captured: Vec<Captured>,
     /// The pipelines.
@@ -43,10 +49,32 @@ pub(super) struct Stage {
     postgres: Arc<postgres::Server>,
     mariadb: Arc<mariadb::Server>,
     call: Call,
+    disk: Option<Small>,
+    clock: Option<Arc<Clock>>,
     timeline: Timeline,
     marks: u64,
     // Last: the others are gone when it goes.
     folder: Folder,
+}
+
+/// Proxies before the services.
+#[derive(Debug)]
+pub(super) struct Cuts {
+    /// Before the broker, for the engine; `None` before one that was given.
+    broker: Option<Cutter>,
+    postgres: Cutter,
+    mariadb: Cutter,
+}
+
+impl Cuts {
+    /// The one that a fault is about.
+    pub(super) fn of(&self, fault: Fault) -> &Cutter {
+        match fault {
+            Fault::PostgresCutOff => &self.postgres,
+            Fault::MariaDbCutOff => &self.mariadb,
+            _ => self.broker.as_ref().expect("a broker of our own"),
+        }
+    }
 }
 
 /// How the engine is called.
@@ -55,32 +83,53 @@ struct Call {
     pipelines: PathBuf,
     warehouse: PathBuf,
     brokers: String,
+    clock: Option<Arc<Clock>>,
 }
 
 impl Call {
     fn with(&self, metrics: &str) -> Engine {
-        Engine::new(["run"])
+        let engine = Engine::new(["run"])
             .args([&self.pipelines])
             .args(["--set", &format!("observability.metrics={metrics}")])
             .args(["--set", "observability.health=127.0.0.1:0"])
             .env("WAREHOUSE", &self.warehouse)
-            .env("KAFKA_BROKERS", &self.brokers)
+            .env("KAFKA_BROKERS", &self.brokers);
+        match &self.clock {
+            Some(clock) => clock.of(engine),
+            None => engine,
+        }
     }
 }
 
 impl Stage {
-    /// Starts the services, with nothing in them.
+    /// Starts the services, with nothing in them, and a disk of so many MiB for the warehouse.
     ///
     /// # Errors
     /// [`Missing`] if one cannot be had here.
-    pub(super) fn set(folder: Folder, timeline: Timeline) -> Result<Self, Missing> {
+    pub(super) fn set(folder: Folder, timeline: Timeline, disk: u32) -> Result<Self, Missing> {
         // Brought up to date before anything waits for it.
         engine::binary();
         let postgres = Arc::new(postgres::Server::given_or_start()?);
         let mariadb = Arc::new(mariadb::Server::given_or_start()?);
-        let broker = Broker::given_or_start()?;
+        let (broker, broker_cut) = if is_ours("KAFKA_BROKERS") {
+            let (broker, cut) = Broker::start_behind_cutter()?;
+            (broker, Some(cut))
+        } else {
+            (Broker::given_or_start()?, None)
+        };
         let worker = Worker::given_or_start(&broker)?;
-        let warehouse = folder.made("warehouse");
+        let cut = |address: Address<'_>| Cutter::before(&format!("{}:{}", address.host, address.port));
+        let cuts = Cuts {
+            broker: broker_cut,
+            postgres: cut(postgres.address()),
+            mariadb: cut(mariadb.capture_address()),
+        };
+        let disk = or_without("a disk that fills", Small::shared(disk));
+        let clock = or_without("a clock that jumps", Clock::new()).map(Arc::new);
+        let warehouse = match &disk {
+            Some(disk) => disk.folder(),
+            None => folder.made("warehouse"),
+        };
         let captured: Vec<Captured> = [Dialect::Postgres, Dialect::MariaDb]
             .into_iter()
             .flat_map(tables)
@@ -99,10 +148,12 @@ impl Stage {
         for job in &jobs {
             job.write(&pipelines);
         }
+        let brokers = cuts.broker.as_ref().map(Cutter::address);
         let call = Call {
             pipelines,
             warehouse,
-            brokers: broker.bootstrap().to_owned(),
+            brokers: brokers.unwrap_or_else(|| broker.bootstrap().to_owned()),
+            clock: clock.clone(),
         };
         let metrics = format!("127.0.0.1:{}", ports::free());
         let make: Make = {
@@ -114,12 +165,15 @@ impl Stage {
             unit,
             worker,
             broker,
+            cuts,
             captured,
             jobs,
             tasks_restarted: 0,
             postgres,
             mariadb,
             call,
+            disk,
+            clock,
             timeline,
             marks: 0,
             folder,
@@ -171,16 +225,16 @@ impl Stage {
             &self.postgres,
             prefix(Dialect::Postgres),
             &included(Dialect::Postgres),
-            &connect::WITHOUT_SCHEMAS,
+            &borrowed(&options(connect::WITHOUT_SCHEMAS, &self.cuts.postgres)),
         );
         self.worker.capture_mariadb(
             &self.mariadb,
             prefix(Dialect::MariaDb),
             &included(Dialect::MariaDb),
-            &connect::WITH_SCHEMAS,
+            &borrowed(&options(connect::WITH_SCHEMAS, &self.cuts.mariadb)),
         );
         self.mark();
-        if self.is_ours("CONNECT_URL") {
+        if is_ours("CONNECT_URL") {
             // In order: what the snapshot sent is noted.
             self.worker.stop();
             self.worker.restart(NOTED_EVERY);
@@ -194,9 +248,36 @@ impl Stage {
         }
     }
 
-    /// Whether the service that `variable` could name is one of this run's own, which may be hurt.
-    pub(super) fn is_ours(&self, variable: &str) -> bool {
-        std::env::var_os(variable).is_none_or(|named| named.is_empty())
+    /// Why a fault cannot be in this run; `None` if it can.
+    pub(super) fn lacks(&self, fault: Fault) -> Option<String> {
+        let given = fault.hurts().filter(|variable| !is_ours(variable));
+        let without = match fault {
+            Fault::DiskFull if self.disk.is_none() => Some("it cannot be mounted"),
+            Fault::ClockAhead | Fault::ClockBehind if self.clock.is_none() => {
+                Some("libfaketime is missing")
+            }
+            _ => None,
+        };
+        given
+            .map(|variable| format!("{variable} names a service that is not ours"))
+            .or(without.map(str::to_owned))
+    }
+
+    /// The disk of the warehouse.
+    pub(super) fn disk(&self) -> &Small {
+        self.disk.as_ref().expect("a fault that this run can have")
+    }
+
+    /// Moves the engine's clock.
+    pub(super) fn jump(&self, seconds: i64) {
+        let clock = self.clock.as_ref().expect("a fault that this run can have");
+        if clock.ahead() == 0 {
+            self.unit.skew(true);
+        }
+        clock.jump(seconds);
+        if clock.ahead() == 0 {
+            self.unit.skew(false);
+        }
     }
 
     /// `kill -9` is over: the worker comes back, with its connectors.
@@ -285,7 +366,7 @@ impl Stage {
 
     /// Stops the connectors in order: everything is sent, and nothing more comes.
     pub(super) fn stop_connectors(&mut self) {
-        if self.is_ours("CONNECT_URL") {
+        if is_ours("CONNECT_URL") {
             self.worker.stop();
             return;
         }
@@ -301,6 +382,33 @@ impl Stage {
         fs::create_dir_all(&folder).expect("a temporary folder is writable");
         folder
     }
+}
+
+/// Whether the service that `variable` could name is one of this run's own, which may be hurt.
+fn is_ours(variable: &str) -> bool {
+    std::env::var_os(variable).is_none_or(|named| named.is_empty())
+}
+
+/// What makes a fault possible. Without it the run goes on without that fault, and says so.
+fn or_without<T>(what: &str, had: Result<T, Missing>) -> Option<T> {
+    had.map_err(|missing| skip::report(&format!("{} ({what})", skip::test_name()), &missing))
+        .ok()
+}
+
+/// Options of a connector that reaches its database through `cut`.
+fn options(converters: [(&str, &str); 4], cut: &Cutter) -> Vec<(String, String)> {
+    let reached = [
+        ("database.hostname", "127.0.0.1".to_owned()),
+        ("database.port", cut.port().to_string()),
+    ];
+    let converters = converters.map(|(name, value)| (name, value.to_owned()));
+    let all = reached.into_iter().chain(converters);
+    all.map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn borrowed(options: &[(String, String)]) -> Vec<(&str, &str)> {
+    let pairs = options.iter();
+    pairs.map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
 /// What the names of a database's topics begin with.
