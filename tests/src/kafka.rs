@@ -12,13 +12,14 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
+use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 use tempfile::TempDir;
 
 use crate::capture::Record;
 use crate::maven;
+use crate::note;
 use crate::ports;
 use crate::process::{self, Child};
 use crate::skip::Missing;
@@ -75,6 +76,15 @@ pub(crate) fn java(folder: &std::path::Path, heap: &str) -> Result<Command, Miss
     Ok(java)
 }
 
+/// A record's key and value as they are in Kafka.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bytes {
+    /// The key.
+    pub key: Option<Vec<u8>>,
+    /// The value; `None` is a tombstone.
+    pub value: Option<Vec<u8>>,
+}
+
 /// A broker: ours, or the one that `KAFKA_BROKERS` names.
 #[derive(Debug)]
 pub struct Broker {
@@ -99,10 +109,13 @@ impl Broker {
     /// [`Missing`] if a broker cannot be had here.
     pub fn given_or_start() -> Result<Self, Missing> {
         match std::env::var("KAFKA_BROKERS") {
-            Ok(bootstrap) if !bootstrap.is_empty() && !bootstrap.starts_with("file:") => Ok(Self {
-                bootstrap,
-                node: None,
-            }),
+            Ok(bootstrap) if !bootstrap.is_empty() && !bootstrap.starts_with("file:") => {
+                note::external("KAFKA_BROKERS");
+                Ok(Self {
+                    bootstrap,
+                    node: None,
+                })
+            }
             _ => Self::start(),
         }
     }
@@ -328,6 +341,18 @@ impl Broker {
 
     /// Every committed record of a topic from its start to the ends it has now, by partition and offset.
     pub fn read(&self, topic: &str) -> Vec<Record> {
+        self.read_each(topic, |message| record_of(message))
+    }
+
+    /// The same as keys and values of bytes, for messages that are no text.
+    pub fn read_bytes(&self, topic: &str) -> Vec<Bytes> {
+        self.read_each(topic, |message| Bytes {
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.payload().map(<[u8]>::to_vec),
+        })
+    }
+
+    fn read_each<T>(&self, topic: &str, of: impl Fn(&BorrowedMessage<'_>) -> T) -> Vec<T> {
         let mut config = self.client();
         config
             .set("group.id", "harness")
@@ -351,15 +376,18 @@ impl Broker {
         let mut ended = BTreeSet::new();
         while ended.len() < partitions {
             match consumer.poll(ANSWERING).expect("records before the ends") {
-                Ok(message) => records.push(record_of(&message)),
+                Ok(message) => {
+                    let place = (message.partition(), message.offset());
+                    records.push((place, of(&message)));
+                }
                 Err(KafkaError::PartitionEOF(partition)) => {
                     ended.insert(partition);
                 }
                 Err(error) => panic!("{topic} cannot be read: {error}"),
             }
         }
-        records.sort_by_key(|record| (record.partition, record.offset));
-        records
+        records.sort_by_key(|(place, _)| *place);
+        records.into_iter().map(|(_, record)| record).collect()
     }
 }
 

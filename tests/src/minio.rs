@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use crate::cache::Cache;
 use crate::debian;
 use crate::http;
+use crate::note;
 use crate::ports;
 use crate::process::{self, Child};
 use crate::python::Readers;
@@ -60,6 +61,7 @@ impl Server {
             return Self::start();
         };
         let key = |name: &str| given(name).unwrap_or_else(|| panic!("S3_ENDPOINT needs {name}"));
+        note::external("S3_ENDPOINT");
         Ok(Self {
             endpoint: endpoint.trim_end_matches('/').to_owned(),
             access_key: key("AWS_ACCESS_KEY_ID"),

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use crate::http;
 use crate::jdk;
 use crate::maven;
+use crate::note;
 use crate::ports;
 use crate::process::Child;
 use crate::skip::Missing;
@@ -37,11 +38,14 @@ impl Server {
     /// [`Missing`] if a registry cannot be had here.
     pub fn given_or_start() -> Result<Self, Missing> {
         match std::env::var("SCHEMA_REGISTRY_URL") {
-            Ok(url) if !url.is_empty() => Ok(Self {
-                url: url.trim_end_matches('/').to_owned(),
-                child: None,
-                _folder: None,
-            }),
+            Ok(url) if !url.is_empty() => {
+                note::external("SCHEMA_REGISTRY_URL");
+                Ok(Self {
+                    url: url.trim_end_matches('/').to_owned(),
+                    child: None,
+                    _folder: None,
+                })
+            }
             _ => Self::start(),
         }
     }

@@ -11,6 +11,7 @@ use crate::http::{self, Answer};
 use crate::jdk;
 use crate::maven;
 use crate::minio;
+use crate::note;
 use crate::ports;
 use crate::process::Child;
 use crate::python::{Readers, Table};
@@ -39,12 +40,15 @@ impl Catalog {
     /// [`Missing`] if a catalog cannot be had here.
     pub fn given_or_start() -> Result<Self, Missing> {
         match std::env::var("ICEBERG_REST_URL") {
-            Ok(url) if !url.is_empty() => Ok(Self {
-                url: url.trim_end_matches('/').to_owned(),
-                properties: Vec::new(),
-                child: None,
-                _folder: None,
-            }),
+            Ok(url) if !url.is_empty() => {
+                note::external("ICEBERG_REST_URL");
+                Ok(Self {
+                    url: url.trim_end_matches('/').to_owned(),
+                    properties: Vec::new(),
+                    child: None,
+                    _folder: None,
+                })
+            }
             _ => Self::start(),
         }
     }

@@ -23,6 +23,8 @@ pub enum Need {
     Maven,
     /// PostgreSQL's server programs.
     Postgres,
+    /// MariaDB's server programs.
+    MariaDb,
     /// Python 3 with `venv`.
     Python,
     /// The right to mount a file system in a namespace of its own.
@@ -37,6 +39,7 @@ impl fmt::Display for Need {
             Self::Go => "go",
             Self::Maven => "maven",
             Self::Postgres => "postgres",
+            Self::MariaDb => "mariadb",
             Self::Python => "python",
             Self::Mounts => "mounts",
         })
