@@ -178,6 +178,21 @@ impl Readers {
         self.lines(command.arg(messages)).collect()
     }
 
+    /// What the capture file `messages` amounts to for the table that `description` describes, by
+    /// `readers/replay.py`, whose lines these are. `more` are its options.
+    ///
+    /// # Panics
+    /// With what the replayer said if it cannot.
+    pub fn replay(
+        &self,
+        messages: &Path,
+        description: &Path,
+        more: &[&str],
+    ) -> impl Iterator<Item = Value> + use<> {
+        let mut command = self.script("tests/readers/replay.py");
+        self.lines(command.arg(messages).arg(description).args(more))
+    }
+
     /// One small Iceberg and one small Delta table in `folder`, by writers that are not ours.
     pub fn write_samples(&self, folder: &Path) -> [Location; 2] {
         let mut command = self.script("tests/readers/write_samples.py");

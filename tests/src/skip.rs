@@ -29,6 +29,8 @@ pub enum Need {
     Python,
     /// The right to mount a file system in a namespace of its own.
     Mounts,
+    /// libfaketime.
+    Faketime,
 }
 
 impl fmt::Display for Need {
@@ -42,6 +44,7 @@ impl fmt::Display for Need {
             Self::MariaDb => "mariadb",
             Self::Python => "python",
             Self::Mounts => "mounts",
+            Self::Faketime => "faketime",
         })
     }
 }

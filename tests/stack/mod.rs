@@ -10,5 +10,6 @@ mod full;
 mod harness;
 mod pipeline;
 mod readme;
+mod replayer;
 mod transactions;
 mod workload;
