@@ -22,6 +22,7 @@ use crate::maven;
 use crate::note;
 use crate::ports;
 use crate::process::{self, Child};
+use crate::proxy::Cutter;
 use crate::skip::Missing;
 use crate::slots::{Slot, Slots};
 use crate::wait;
@@ -116,18 +117,40 @@ impl Broker {
     /// # Errors
     /// [`Missing`] if its jars or Java cannot be had here.
     pub fn start() -> Result<Self, Missing> {
+        Self::start_with(None)
+    }
+
+    /// The same, with a third listener that is reached through a [`Cutter`] only: clients that are given
+    /// [`Cutter::address`] stay behind it, because that is the address the broker tells them. The cutter's address
+    /// outlives a restart of the broker.
+    ///
+    /// # Errors
+    /// [`Missing`] if its jars or Java cannot be had here.
+    pub fn start_behind_cutter() -> Result<(Self, Cutter), Missing> {
+        let listens = format!("127.0.0.1:{}", ports::free());
+        let cutter = Cutter::before(&listens);
+        let told = cutter.address();
+        Ok((Self::start_with(Some((&listens, &told)))?, cutter))
+    }
+
+    /// `cut`: where a third listener listens, and what it tells clients.
+    fn start_with(cut: Option<(&str, &str)>) -> Result<Self, Missing> {
         let slot = SLOTS.take();
         let folder = TempDir::with_prefix("engine-kafka-").expect("a temporary folder");
         let (plain, sasl, controller) = (ports::free(), ports::free(), ports::free());
         let bootstrap = format!("127.0.0.1:{plain}");
         let sasl = format!("127.0.0.1:{sasl}");
         let data = folder.path().join("data");
+        let [listens, told] = match cut {
+            Some((listens, told)) => [listens, told].map(|at| format!(",CUT://{at}")),
+            None => [String::new(), String::new()],
+        };
         let properties = format!(
             "process.roles=broker,controller\nnode.id=1\n\
              controller.quorum.voters=1@127.0.0.1:{controller}\ncontroller.listener.names=CONTROLLER\n\
-             listeners=PLAINTEXT://{bootstrap},SASL_PLAINTEXT://{sasl},CONTROLLER://127.0.0.1:{controller}\n\
-             advertised.listeners=PLAINTEXT://{bootstrap},SASL_PLAINTEXT://{sasl}\n\
-             listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT\n\
+             listeners=PLAINTEXT://{bootstrap},SASL_PLAINTEXT://{sasl},CONTROLLER://127.0.0.1:{controller}{listens}\n\
+             advertised.listeners=PLAINTEXT://{bootstrap},SASL_PLAINTEXT://{sasl}{told}\n\
+             listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CUT:PLAINTEXT\n\
              inter.broker.listener.name=PLAINTEXT\nsasl.enabled.mechanisms=PLAIN\n\
              listener.name.sasl_plaintext.plain.sasl.jaas.config=\
              org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\";\n\

@@ -27,6 +27,8 @@ pub enum Need {
     Python,
     /// The right to mount a file system in a namespace of its own.
     Mounts,
+    /// libfaketime.
+    Faketime,
 }
 
 impl fmt::Display for Need {
@@ -39,6 +41,7 @@ impl fmt::Display for Need {
             Self::MariaDb => "mariadb",
             Self::Python => "python",
             Self::Mounts => "mounts",
+            Self::Faketime => "faketime",
         })
     }
 }
