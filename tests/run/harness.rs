@@ -175,6 +175,7 @@ impl Bench {
             unavailable_placeholder: kafka.unavailable_placeholder.clone(),
             ignore_schema_change: false,
             keep_raw: true,
+            keyed: false,
         })
         .unwrap();
         let options = FeedOptions {

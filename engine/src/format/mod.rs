@@ -109,6 +109,11 @@ pub trait Decoder: Send {
     /// [`sql::ErrorKind::Policy`] if the pipeline must stop here: a schema change that is not allowed, changed key columns.
     fn push(&mut self, message: &RawMessage<'_>) -> Result<Pushed>;
 
+    /// The key columns, in order, as configured or as the first message told; empty if they are not known.
+    fn key(&self) -> &[String] {
+        &[]
+    }
+
     /// Rows pending.
     fn len(&self) -> usize;
 

@@ -86,6 +86,7 @@ where
         let options = SourceOptions {
             bounded: true,
             keep_raw: false,
+            keyed: false,
             schema_change: SchemaChange::Evolve,
             stop: CancellationToken::new(),
         };

@@ -43,6 +43,7 @@ mod fault;
 mod flattened;
 mod iso;
 mod key;
+mod keyed;
 mod layout;
 mod learn;
 mod metadata;
@@ -98,6 +99,9 @@ pub struct DecoderOptions {
     pub ignore_schema_change: bool,
     /// Keep each row's raw record beside it.
     pub keep_raw: bool,
+    /// The target is kept by key: every row must have one, tombstones are rows, and key changes are noted. The key columns
+    /// must be projected. If `key` is empty it is that of the first message.
+    pub keyed: bool,
 }
 
 impl Default for DecoderOptions {
@@ -109,6 +113,7 @@ impl Default for DecoderOptions {
             unavailable_placeholder: UNAVAILABLE_PLACEHOLDER.to_owned(),
             ignore_schema_change: false,
             keep_raw: false,
+            keyed: false,
         }
     }
 }
@@ -129,6 +134,8 @@ pub struct JsonDecoder {
     schemaless: Option<Box<Plan>>,
     plans: Cache<Plan>,
     keys: Cache<KeyPlan>,
+    /// Whether the key columns were said, or are those of the messages.
+    key_is_said: bool,
     /// The key columns of each topic, sorted.
     key_names: HashMap<String, Vec<String>>,
     /// Columns whose default was warned of.
@@ -162,11 +169,12 @@ impl JsonDecoder {
         Ok(Self {
             known: declared.is_some(),
             schemaless: None,
-            pending: Pending::try_new(&outputs, options.keep_raw)?,
+            pending: Pending::try_new(&outputs, &options)?,
             placeholder,
             scratch: Scratch::default(),
             plans: Cache::default(),
             keys: Cache::default(),
+            key_is_said: !options.key.is_empty(),
             key_names: HashMap::new(),
             warned: HashSet::new(),
             declared,
@@ -174,6 +182,11 @@ impl JsonDecoder {
             options,
         }
         .planned())
+    }
+
+    /// Whether tombstones are rows. Before the columns are known there is nothing that they could delete.
+    fn wants_tombstones(&self) -> bool {
+        self.options.keyed && self.known
     }
 
     /// Makes the plan of messages without schema for the columns as they are now.
@@ -197,7 +210,7 @@ impl JsonDecoder {
                 "the decoder's columns were changed while rows are pending",
             ));
         }
-        let mut pending = Pending::try_new(&outputs, self.options.keep_raw)?;
+        let mut pending = Pending::try_new(&outputs, &self.options)?;
         pending.rejects = std::mem::take(&mut self.pending.rejects);
         pending.counts = std::mem::take(&mut self.pending.counts);
         self.pending = pending;
@@ -267,18 +280,32 @@ impl Decoder for JsonDecoder {
 
     fn push(&mut self, message: &RawMessage<'_>) -> Result<Pushed> {
         let mut result = self.decode(message);
-        if matches!(result, Ok(Event::Row(_)))
-            && let Err(stop) = self.watch_key(message)
+        if let Ok(Event::Row(facts)) = result
+            && let Err(stop) = self
+                .watch_key(message)
+                .and_then(|()| self.note_key(message, facts))
         {
             result = Err(stop);
+        }
+        if matches!(result, Ok(Event::Null)) && message.key.is_some() && self.wants_tombstones() {
+            self.pending.rollback();
+            result = self.tombstone(message).map(Event::Tombstone);
         }
         let pushed = match result {
             Ok(Event::Row(facts)) => {
                 self.pending.commit(message, facts);
                 Pushed::Row
             }
+            Ok(Event::Tombstone(facts)) => {
+                self.pending.commit(message, facts);
+                self.pending.counts.tombstones += 1;
+                Pushed::Row
+            }
             Ok(Event::NewSchema(schema)) => {
                 self.pending.rollback();
+                if let Err(Stop::Error(error)) = self.learn_key(message) {
+                    return Err(*error);
+                }
                 return Ok(Pushed::NewSchema(schema));
             }
             Ok(Event::Null) if message.key.is_some() => {
@@ -304,6 +331,10 @@ impl Decoder for JsonDecoder {
         self.pending.counts.records += 1;
         self.pending.counts.bytes += message.size() as u64;
         Ok(pushed)
+    }
+
+    fn key(&self) -> &[String] {
+        &self.options.key
     }
 
     fn len(&self) -> usize {
