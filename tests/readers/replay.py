@@ -42,7 +42,6 @@ OLD_KEY, NEW_KEY, RUN = "__debezium.oldkey", "__debezium.newkey", "__debezium.co
 UNKNOWN = object()
 WRONG = {
     "tombstones": "tombstones delete nothing",
-    "deletes": "only tombstones delete",
     "lsn": "an event whose lsn is not above the highest one so far is left out",
     "resends": "events that were sent again are applied again",
     "carry": "a key change does not take unavailable values along",
@@ -292,7 +291,7 @@ class Table:
             mine = previous and previous.key == event.key and previous.headers.get(NEW_KEY) == event.headers.get(NEW_KEY)
             dropped = mine and previous.again and self.wrong != "resends"
             if event.key is not None and not dropped and self.wrong != "tombstones":
-                self.rows.pop(dumps(event.key), None)
+                self.delete(event)
             return
         if event.op == "d":
             self.last_delete = event
@@ -317,11 +316,10 @@ class Table:
 
     def delete(self, event):
         key = dumps(event.key)
-        if NEW_KEY in event.headers and key in self.rows:
+        row = self.rows.pop(key, None)
+        if row and NEW_KEY in event.headers:
             # The row moves: values that are not sent with its new key come from here.
-            self.parked[key] = self.rows[key]
-        if self.wrong != "deletes":
-            self.rows.pop(key, None)
+            self.parked[key] = row
 
     def write(self, event):
         key = dumps(event.key)

@@ -103,6 +103,30 @@ pub fn judge(readers: &Readers, case: &Case<'_>) -> Result<Figures, Box<Complain
     complaint.or(replay.figures())
 }
 
+/// Judges the replayer itself: whether the state that it ends with is `SELECT *`.
+///
+/// # Errors
+/// Where it is not.
+///
+/// # Panics
+/// If the replayer cannot make sense of the topic.
+pub fn judge_replay(
+    subject: &Subject,
+    replay: &Replay,
+    truth: &[Value],
+) -> Result<Figures, Box<Complaint>> {
+    let mut complaint = Complaint::new(subject, replay);
+    truth::compare(
+        "the replayed topic",
+        subject,
+        replay,
+        &replay.last,
+        truth,
+        &mut complaint,
+    );
+    complaint.or(replay.figures())
+}
+
 /// Asserts what [`judge`] judges.
 ///
 /// # Panics

@@ -2,6 +2,7 @@
 
 mod engine;
 mod fixtures;
+mod resent;
 mod teeth;
 
 use serde_json::Value;
