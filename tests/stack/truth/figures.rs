@@ -5,7 +5,7 @@ use std::time::Duration;
 use tests::note;
 use tests::workload::Workload;
 
-use super::job::short;
+use super::job::{DIALECTS, short};
 use super::schedule::Dealt;
 use super::stage::Stage;
 use super::verdict::Verdict;
@@ -66,8 +66,8 @@ impl Figures<'_> {
 
     fn of_databases(&self) -> Vec<(String, String)> {
         let mut rows = Vec::new();
-        for workload in self.workloads {
-            let name = short(workload.dialect());
+        for (workload, dialect) in self.workloads.iter().zip(DIALECTS) {
+            let name = short(dialect);
             rows.push((format!("{name}: what the workload did"), workload.counts().to_string()));
         }
         for (name, sent) in &self.verdict.databases {

@@ -8,6 +8,9 @@ use tests::judge::Resends;
 use tests::python::Location;
 use tests::workload::{Dialect, Table};
 
+/// Both databases, in the order in which everything here has them.
+pub(super) const DIALECTS: [Dialect; 2] = [Dialect::Postgres, Dialect::MariaDb];
+
 /// A captured table.
 #[derive(Debug, Clone)]
 pub(super) struct Captured {

@@ -14,11 +14,12 @@ use std::time::{Duration, SystemTime};
 
 use tests::need;
 use tests::python::Readers;
-use tests::workload::{Dialect, Random, Workload};
+use tests::workload::{Dialect, Options, Random, Workload};
 
 use self::diary::{Folder, Timeline};
 use self::fault::Fault;
 use self::figures::Figures;
+use self::job::DIALECTS;
 use self::stage::Stage;
 use self::traffic::Traffic;
 use self::watch::Watch;
@@ -52,8 +53,14 @@ fn everything_at_once_and_everything_is_hurt() {
     ));
     let mut stage = need!(Stage::set(folder, timeline, disk(minutes)));
     let mut random = Random::new(seed);
-    let workloads = [Dialect::Postgres, Dialect::MariaDb].map(|dialect| {
-        let mut workload = Workload::new(dialect, random.bits(), stage.sql(dialect));
+    let workloads = DIALECTS.map(|dialect| {
+        let options = Options {
+            // MariaDB's connector does not send it.
+            truncate: dialect == Dialect::Postgres,
+            oddities: dialect == Dialect::Postgres,
+            ..Options::default()
+        };
+        let mut workload = Workload::with(dialect, random.bits(), stage.sql(dialect), options);
         workload.create();
         workload.snapshot_rows(SNAPSHOT);
         workload
@@ -73,6 +80,11 @@ fn everything_at_once_and_everything_is_hurt() {
 
     stage.say("no more faults");
     let workloads = traffic.map(Traffic::end);
+    for workload in &workloads {
+        for refusal in workload.refusals() {
+            stage.say(&format!("a database refused a transaction: {refusal}"));
+        }
+    }
     stage.mark();
     stage.stop_connectors();
     stage.unit.stop();

@@ -13,12 +13,12 @@ use tests::kafka::Broker;
 use tests::proxy::Cutter;
 use tests::skip::{self, Missing};
 use tests::sql::{Address, Sql};
-use tests::workload::{Dialect, Table, tables};
+use tests::workload::{Dialect, Table, connector_options, include_list, tables};
 use tests::{http, mariadb, ports, postgres, wait};
 
 use super::diary::{Folder, Timeline};
 use super::fault::Fault;
-use super::job::{Captured, Job, jobs, short};
+use super::job::{Captured, DIALECTS, Job, jobs, short};
 use super::unit::{Make, Unit};
 
 /// What both databases have beside the workload's tables: its last row is the last change of all.
@@ -130,10 +130,10 @@ impl Stage {
             Some(disk) => disk.folder(),
             None => folder.made("warehouse"),
         };
-        let captured: Vec<Captured> = [Dialect::Postgres, Dialect::MariaDb]
+        let captured: Vec<Captured> = DIALECTS
             .into_iter()
             .flat_map(tables)
-            .filter(|table| table.name == "customers") // TEMPORARY
+            .chain([Table::oddities()])
             .map(|table| Captured {
                 topic: table.topic(prefix(table.dialect)),
                 table,
@@ -206,32 +206,30 @@ impl Stage {
     /// Registers both connectors on the tables that are there, waits for the end of their snapshots, and makes the worker
     /// note its progress so seldom from then on that a kill is followed by events that are sent again.
     pub(super) fn capture(&mut self) {
-        for dialect in [Dialect::Postgres, Dialect::MariaDb] {
+        for dialect in DIALECTS {
             let marker = marker(dialect);
             let create = format!("CREATE TABLE {marker} (id bigint PRIMARY KEY)");
             self.sql(dialect).execute(&create);
             self.broker.create_topic(&marker_topic(dialect), 1, &[]);
         }
         let included = |dialect| {
-            let of_it = self.captured.iter().map(|captured| &captured.table);
-            let mut names: Vec<String> = of_it
-                .filter(|table| table.dialect == dialect)
-                .map(Table::qualified)
-                .collect();
-            names.push(marker(dialect));
+            let mut names = vec![include_list(dialect), marker(dialect)];
+            if dialect == Dialect::Postgres {
+                names.push(Table::oddities().qualified());
+            }
             names.join(",")
         };
         self.worker.capture_postgres(
             &self.postgres,
             prefix(Dialect::Postgres),
             &included(Dialect::Postgres),
-            &borrowed(&options(connect::WITHOUT_SCHEMAS, &self.cuts.postgres)),
+            &borrowed(&options(Dialect::Postgres, &self.cuts.postgres)),
         );
         self.worker.capture_mariadb(
             &self.mariadb,
             prefix(Dialect::MariaDb),
             &included(Dialect::MariaDb),
-            &borrowed(&options(connect::WITH_SCHEMAS, &self.cuts.mariadb)),
+            &borrowed(&options(Dialect::MariaDb, &self.cuts.mariadb)),
         );
         self.mark();
         if is_ours("CONNECT_URL") {
@@ -243,7 +241,7 @@ impl Stage {
     }
 
     fn wait_for_connectors(&self) {
-        for dialect in [Dialect::Postgres, Dialect::MariaDb] {
+        for dialect in DIALECTS {
             self.worker.wait_running(&connect::connector(prefix(dialect)));
         }
     }
@@ -288,7 +286,7 @@ impl Stage {
 
     /// What an operator does with a task that failed for good: starts it again.
     pub(super) fn tend_connectors(&mut self) {
-        for dialect in [Dialect::Postgres, Dialect::MariaDb] {
+        for dialect in DIALECTS {
             let name = connect::connector(prefix(dialect));
             if self.worker.task_state(&name).as_deref() == Some("FAILED") {
                 self.tasks_restarted += 1;
@@ -304,11 +302,11 @@ impl Stage {
     pub(super) fn mark(&mut self) {
         self.marks += 1;
         let mark = self.marks;
-        for dialect in [Dialect::Postgres, Dialect::MariaDb] {
+        for dialect in DIALECTS {
             let insert = format!("INSERT INTO {} VALUES ({mark})", marker(dialect));
             self.sql(dialect).execute(&insert);
         }
-        for dialect in [Dialect::Postgres, Dialect::MariaDb] {
+        for dialect in DIALECTS {
             let topic = marker_topic(dialect);
             let seen = wait::until(SENT, || {
                 self.tend_connectors();
@@ -370,7 +368,7 @@ impl Stage {
             self.worker.stop();
             return;
         }
-        for dialect in [Dialect::Postgres, Dialect::MariaDb] {
+        for dialect in DIALECTS {
             let path = format!("/connectors/{}", connect::connector(prefix(dialect)));
             http::request("DELETE", self.worker.url(), &path, None).expect("the worker answers");
         }
@@ -395,14 +393,18 @@ fn or_without<T>(what: &str, had: Result<T, Missing>) -> Option<T> {
         .ok()
 }
 
-/// Options of a connector that reaches its database through `cut`.
-fn options(converters: [(&str, &str); 4], cut: &Cutter) -> Vec<(String, String)> {
+/// Options of a connector that reaches its database through `cut`: one sends schemas, the other does not.
+fn options(dialect: Dialect, cut: &Cutter) -> Vec<(String, String)> {
+    let converters = match dialect {
+        Dialect::Postgres => connect::WITHOUT_SCHEMAS,
+        Dialect::MariaDb => connect::WITH_SCHEMAS,
+    };
     let reached = [
         ("database.hostname", "127.0.0.1".to_owned()),
         ("database.port", cut.port().to_string()),
     ];
     let converters = converters.map(|(name, value)| (name, value.to_owned()));
-    let all = reached.into_iter().chain(converters);
+    let all = reached.into_iter().chain(converters).chain(connector_options(dialect));
     all.map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
@@ -412,7 +414,7 @@ fn borrowed(options: &[(String, String)]) -> Vec<(&str, &str)> {
 }
 
 /// What the names of a database's topics begin with.
-fn prefix(dialect: Dialect) -> &'static str {
+pub(super) fn prefix(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Postgres => "truth_postgres",
         Dialect::MariaDb => "truth_mariadb",
