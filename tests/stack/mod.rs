@@ -7,6 +7,7 @@ mod crash;
 mod customers;
 mod debezium;
 mod full;
+mod generator;
 mod harness;
 mod pipeline;
 mod readme;
