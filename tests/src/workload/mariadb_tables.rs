@@ -272,13 +272,6 @@ fn texts() -> Vec<Column> {
         ),
         column("j", "json", "TEXT", Print::AsText, Json),
         column("u", "uuid", "UUID", Print::AsText, Uuid),
-        column(
-            "ip",
-            "inet6",
-            "TEXT",
-            Print::AsText,
-            Literals(&["'::1'", "'2001:db8::ff00:42:8329'", "'::ffff:192.0.2.1'"]),
-        ),
     ]
 }
 

@@ -56,7 +56,10 @@ impl Drop for Folder {
         if std::thread::panicking()
             && let Some(folder) = self.folder.take()
         {
-            println!("the run failed; what it left is in {}", folder.keep().display());
+            println!(
+                "the run failed; what it left is in {}",
+                folder.keep().display()
+            );
         }
     }
 }

@@ -7,8 +7,6 @@ use super::stage::Stage;
 
 /// Seconds.
 const DAY: i64 = 86_400;
-/// Less than the minute by which a commit of an Iceberg table may be before the last one.
-const AHEAD: i64 = 45;
 
 /// One way to hurt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,7 +33,7 @@ pub(super) enum Fault {
     MariaDbCutOff,
     /// The file system of the warehouse is full for some seconds.
     DiskFull,
-    /// The wall clock of the engine is some seconds ahead for some seconds.
+    /// The wall clock of the engine is a day ahead for some seconds.
     ClockAhead,
     /// The wall clock of the engine is a day behind for some seconds.
     ClockBehind,
@@ -85,7 +83,7 @@ impl Fault {
             Self::PostgresCutOff => "Debezium cut off from PostgreSQL",
             Self::MariaDbCutOff => "Debezium cut off from MariaDB",
             Self::DiskFull => "warehouse's disk full",
-            Self::ClockAhead => "engine's clock 45 s ahead",
+            Self::ClockAhead => "engine's clock a day ahead",
             Self::ClockBehind => "engine's clock a day behind",
         }
     }
@@ -156,7 +154,7 @@ impl Fault {
                 let taken = stage.disk().fill();
                 stage.say(&format!("  {} MiB were left", taken >> 20));
             }
-            Self::ClockAhead => stage.jump(AHEAD),
+            Self::ClockAhead => stage.jump(DAY),
             Self::ClockBehind => stage.jump(-DAY),
         }
     }
@@ -172,7 +170,7 @@ impl Fault {
                 stage.cuts.of(self).go_on();
             }
             Self::DiskFull => stage.disk().free(),
-            Self::ClockAhead => stage.jump(-AHEAD),
+            Self::ClockAhead => stage.jump(-DAY),
             Self::ClockBehind => stage.jump(DAY),
         }
         stage.say(&format!("… {}: over", self.name()));

@@ -122,7 +122,10 @@ fn parse(metrics: &str) -> Buckets {
                 let (_, rest) = labels.split_once(&format!("{name}=\""))?;
                 rest.split('"').next().map(str::to_owned)
             };
-            Some(((label("pipeline")?, label("le")?), count.trim().parse().ok()?))
+            Some((
+                (label("pipeline")?, label("le")?),
+                count.trim().parse().ok()?,
+            ))
         })
         .collect()
 }

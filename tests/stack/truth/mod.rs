@@ -24,6 +24,7 @@ use self::stage::Stage;
 use self::traffic::Traffic;
 use self::watch::Watch;
 
+mod clock;
 mod diary;
 mod fault;
 mod figures;
@@ -71,7 +72,10 @@ fn everything_at_once_and_everything_is_hurt() {
     stage.say("the snapshots are sent, the traffic begins");
     let bulk = if minutes > 5 { 50_000 } else { 10_000 };
     let mut traffic = workloads.map(|workload| Traffic::begin(workload, bulk));
-    let faults: Vec<Fault> = Fault::ALL.into_iter().filter(|fault| possible(&stage, *fault)).collect();
+    let faults: Vec<Fault> = Fault::ALL
+        .into_iter()
+        .filter(|fault| possible(&stage, *fault))
+        .collect();
     let mut watch = Watch::begin();
     let time = Duration::from_secs(minutes * 60);
     let dealt = schedule::hurt(&mut stage, &mut random, &faults, time, |stage, dealt| {

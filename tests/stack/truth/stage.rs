@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use tests::connect::{self, Worker};
 use tests::disk::Small;
@@ -25,6 +27,7 @@ use super::unit::{Make, Unit};
 const MARKER: &str = "marker";
 /// So seldom a connector's worker notes how far it is. What it sent since then is sent again after a kill.
 const NOTED_EVERY: Duration = Duration::from_secs(60);
+const TENDED_EVERY: Duration = Duration::from_secs(3);
 /// The snapshot, and everything that has to be sent again after the last kill.
 const SENT: Duration = Duration::from_secs(300);
 /// Until one of two engines meets the other's commit, and the other has stopped.
@@ -53,6 +56,7 @@ pub(super) struct Stage {
     clock: Option<Arc<Clock>>,
     timeline: Timeline,
     marks: u64,
+    tended: Instant,
     // Last: the others are gone when it goes.
     folder: Folder,
 }
@@ -118,7 +122,8 @@ impl Stage {
             (Broker::given_or_start()?, None)
         };
         let worker = Worker::given_or_start(&broker)?;
-        let cut = |address: Address<'_>| Cutter::before(&format!("{}:{}", address.host, address.port));
+        let cut =
+            |address: Address<'_>| Cutter::before(&format!("{}:{}", address.host, address.port));
         let cuts = Cuts {
             broker: broker_cut,
             postgres: cut(postgres.address()),
@@ -176,6 +181,7 @@ impl Stage {
             clock,
             timeline,
             marks: 0,
+            tended: Instant::now(),
             folder,
         })
     }
@@ -242,7 +248,8 @@ impl Stage {
 
     fn wait_for_connectors(&self) {
         for dialect in DIALECTS {
-            self.worker.wait_running(&connect::connector(prefix(dialect)));
+            self.worker
+                .wait_running(&connect::connector(prefix(dialect)));
         }
     }
 
@@ -284,17 +291,30 @@ impl Stage {
         self.wait_for_connectors();
     }
 
-    /// What an operator does with a task that failed for good: starts it again.
+    /// What an operator does with a task that failed for good: starts it again. Looks now and then only.
     pub(super) fn tend_connectors(&mut self) {
+        if self.tended.elapsed() < TENDED_EVERY {
+            return;
+        }
+        self.tended = Instant::now();
         for dialect in DIALECTS {
             let name = connect::connector(prefix(dialect));
-            if self.worker.task_state(&name).as_deref() == Some("FAILED") {
-                self.tasks_restarted += 1;
-                self.say(&format!("{name} failed for good, it is started again"));
-                let path = format!("/connectors/{name}/restart?includeTasks=true&onlyFailed=true");
-                // A worker that is busy with its group says so; there is a next look.
-                drop(http::request("POST", self.worker.url(), &path, None));
+            let path = format!("/connectors/{name}/status");
+            let status = http::request("GET", self.worker.url(), &path, None);
+            let task = status.map_or(Value::Null, |answer| answer.json()["tasks"][0].take());
+            if task["state"] != "FAILED" {
+                continue;
             }
+            self.tasks_restarted += 1;
+            let trace = task["trace"].as_str().unwrap_or_default();
+            let cause = trace.lines().rfind(|line| line.starts_with("Caused by"));
+            let cause = cause.or(trace.lines().next()).unwrap_or_default();
+            self.say(&format!(
+                "{name} failed for good, it is started again: {cause}"
+            ));
+            let path = format!("/connectors/{name}/restart?includeTasks=true&onlyFailed=true");
+            // A worker that is busy with its group says so; there is a next look.
+            drop(http::request("POST", self.worker.url(), &path, None));
         }
     }
 
@@ -342,7 +362,11 @@ impl Stage {
         self.say(&format!(
             "second engine: it ended with {}, the first one {}",
             second.end(),
-            if first_fenced { "was fenced" } else { "goes on" }
+            if first_fenced {
+                "was fenced"
+            } else {
+                "goes on"
+            }
         ));
         let expected = match second.code() {
             Some(5) => true,
@@ -404,13 +428,18 @@ fn options(dialect: Dialect, cut: &Cutter) -> Vec<(String, String)> {
         ("database.port", cut.port().to_string()),
     ];
     let converters = converters.map(|(name, value)| (name, value.to_owned()));
-    let all = reached.into_iter().chain(converters).chain(connector_options(dialect));
+    let all = reached
+        .into_iter()
+        .chain(converters)
+        .chain(connector_options(dialect));
     all.map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 fn borrowed(options: &[(String, String)]) -> Vec<(&str, &str)> {
     let pairs = options.iter();
-    pairs.map(|(name, value)| (name.as_str(), value.as_str())).collect()
+    pairs
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect()
 }
 
 /// What the names of a database's topics begin with.
@@ -436,7 +465,7 @@ fn marker_topic(dialect: Dialect) -> String {
 }
 
 /// The mark that an event brings, with or without a schema around it.
-fn record_of_mark(event: &serde_json::Value) -> Option<u64> {
+fn record_of_mark(event: &Value) -> Option<u64> {
     let inner = event.get("payload").unwrap_or(event);
     inner["after"]["id"].as_u64()
 }

@@ -267,7 +267,8 @@ impl State {
         let said = last_words(outcome);
         match outcome.code() {
             Some(3) => {
-                self.timeline.say(&format!("the engine ended with exit 3: {said}"));
+                self.timeline
+                    .say(&format!("the engine ended with exit 3: {said}"));
                 self.ended(outcome, "exit 3", RESTART_AFTER);
             }
             Some(5) if self.rival => self.ended(outcome, FENCED, RESTART_AFTER),
@@ -280,8 +281,15 @@ impl State {
 
     fn ended(&mut self, outcome: &Outcome, how: &str, pause: Duration) {
         *self.lives.ends.entry(how.to_owned()).or_default() += 1;
-        let file = self.logs.join(format!("engine-{:04}.log", self.lives.starts));
-        let text = format!("{}{}\n{}: {how}\n", outcome.stdout, outcome.stderr, outcome.end());
+        let file = self
+            .logs
+            .join(format!("engine-{:04}.log", self.lives.starts));
+        let text = format!(
+            "{}{}\n{}: {how}\n",
+            outcome.stdout,
+            outcome.stderr,
+            outcome.end()
+        );
         fs::write(file, text).expect("a temporary folder is writable");
         self.start_at = Some(Instant::now() + pause);
     }
@@ -298,6 +306,10 @@ impl Drop for State {
 
 /// The sentences that it ended with, without its log.
 fn last_words(outcome: &Outcome) -> String {
-    let lines: Vec<&str> = outcome.stderr.lines().filter(|line| !line.starts_with('{')).collect();
+    let lines: Vec<&str> = outcome
+        .stderr
+        .lines()
+        .filter(|line| !line.starts_with('{'))
+        .collect();
     lines[lines.len().saturating_sub(12)..].join("\n")
 }

@@ -64,7 +64,10 @@ pub(super) fn judge(stage: &Stage, readers: &Readers) -> Verdict {
         let sent = verdict.databases.entry(short(table.dialect)).or_default();
         sent.rows += truth.len();
         let jobs = stage.jobs.iter();
-        for (nth, job) in jobs.filter(|job| job.captured.topic == captured.topic).enumerate() {
+        for (nth, job) in jobs
+            .filter(|job| job.captured.topic == captured.topic)
+            .enumerate()
+        {
             let reader = job.target().readers()[nth % 2];
             verdict.table(readers, job, reader, &records, &truth);
         }
@@ -137,7 +140,11 @@ impl Verdict {
         for dialect in DIALECTS {
             let sent = &self.databases[short(dialect)];
             for op in ["r", "c", "u", "d"] {
-                assert!(sent.events.contains_key(op), "no `{op}` of {}", short(dialect));
+                assert!(
+                    sent.events.contains_key(op),
+                    "no `{op}` of {}",
+                    short(dialect)
+                );
             }
             assert!(
                 sent.resends > 0 || !connectors_were_killed,

@@ -8,7 +8,6 @@ use super::schedule::Dealt;
 use super::stage::Stage;
 use super::traffic::Traffic;
 
-const CONNECTORS_EVERY: Duration = Duration::from_secs(3);
 const MEMORY_EVERY: Duration = Duration::from_secs(5);
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
@@ -20,7 +19,6 @@ pub(super) const MOST_MEMORY: u64 = 8 << 30;
 pub(super) struct Watch {
     /// The most memory that the services held together, in bytes.
     pub(super) services: u64,
-    connectors: Instant,
     memory: Instant,
     told: Instant,
 }
@@ -31,7 +29,6 @@ impl Watch {
         let now = Instant::now();
         Self {
             services: 0,
-            connectors: now,
             memory: now,
             told: now,
         }
@@ -50,9 +47,7 @@ impl Watch {
                 panic!("the traffic failed: {failure}");
             }
         }
-        if due(&mut self.connectors, CONNECTORS_EVERY) {
-            stage.tend_connectors();
-        }
+        stage.tend_connectors();
         if due(&mut self.memory, MEMORY_EVERY) {
             let services = process::memory_of_children(stage.unit.id());
             self.services = self.services.max(services);
@@ -75,7 +70,12 @@ impl Watch {
         let commits: u64 = stage.jobs.iter().map(|job| job.target().commits()).sum();
         let (starts, peak, p50, p99) = stage.unit.lives(|lives| {
             let quantile = |share| lives.freshness.quantile(share).unwrap_or(0.0);
-            (lives.starts, lives.peak_memory, quantile(0.5), quantile(0.99))
+            (
+                lives.starts,
+                lives.peak_memory,
+                quantile(0.5),
+                quantile(0.99),
+            )
         });
         stage.say(&format!(
             "minute: {} faults, {starts} starts of the engine, {commits} commits, freshness p50 {p50:.1} s p99 {p99:.1} s, \
