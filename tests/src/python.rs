@@ -154,7 +154,25 @@ impl Readers {
                 command.arg(path);
             }
         }
-        let mut lines = self.lines(&mut command);
+        self.table(&mut command)
+    }
+
+    /// The change data feed of the Delta table in `path` from version `first` on, by the deltalake wheel: rows with
+    /// `_change_type`, `_commit_version` and `_commit_timestamp`.
+    pub fn changes(&self, path: &Path, first: u64) -> Table {
+        let mut command = self.script("tests/readers/read_changes.py");
+        self.table(command.arg(path).arg(first.to_string()))
+    }
+
+    /// The version history of the Delta table in `path`, oldest first: each version's `commitInfo` as the deltalake
+    /// wheel tells it.
+    pub fn history(&self, path: &Path) -> Vec<Value> {
+        let mut command = self.script("tests/readers/read_history.py");
+        self.lines(command.arg(path)).collect()
+    }
+
+    fn table(&self, command: &mut Command) -> Table {
+        let mut lines = self.lines(command);
         let mut header = lines
             .next()
             .expect("a reader prints the table's schema first");

@@ -6,8 +6,11 @@ use super::block::{Block, one_of, short};
 use super::effective::Shown;
 use super::field::Field;
 use super::iceberg::{delta_table, iceberg_table};
-use super::model::{Mode, PartitionField, PartitionTransform, SinkSpec, SinkTarget};
+use super::model::{
+    DeltaTableSpec, Mode, PartitionField, PartitionTransform, SinkSpec, SinkTarget,
+};
 use super::nearest::nearest;
+use super::properties::table_properties;
 
 const NOT_BUILT: [&str; 3] = ["truncate", "write_mode", "unavailable"];
 
@@ -24,7 +27,7 @@ pub(super) fn read(root: &mut Block<'_>) -> Result<SinkSpec> {
     let kind = block.required("type", "`iceberg` or `delta`")?;
     let kind = kind.choice(&words, &[])?;
     let own: &[&str] = match kind {
-        Kind::Delta => &["path"],
+        Kind::Delta => &["path", "table_properties"],
         Kind::Iceberg => &["catalog", "table"],
     };
     let shared = ["type", "mode", "partition_by", "storage_options"];
@@ -33,7 +36,10 @@ pub(super) fn read(root: &mut Block<'_>) -> Result<SinkSpec> {
         .required("mode", "`append`")?
         .choice(&[("append", Mode::Append)], &["upsert"])?;
     let target = match kind {
-        Kind::Delta => SinkTarget::Delta(delta_table(&mut block)?),
+        Kind::Delta => SinkTarget::Delta(DeltaTableSpec {
+            properties: table_properties(&mut block)?,
+            ..delta_table(&mut block)?
+        }),
         Kind::Iceberg => SinkTarget::Iceberg(iceberg_table(&mut block)?),
     };
     let partition_by = match block.get("partition_by") {
