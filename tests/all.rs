@@ -4,6 +4,7 @@ mod cli;
 mod decoder;
 mod lake;
 mod memory;
+mod netting;
 mod run;
 mod source;
 mod spec;

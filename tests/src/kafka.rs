@@ -19,6 +19,7 @@ use tempfile::TempDir;
 
 use crate::capture::Record;
 use crate::maven;
+use crate::note;
 use crate::ports;
 use crate::process::{self, Child};
 use crate::skip::Missing;
@@ -99,10 +100,13 @@ impl Broker {
     /// [`Missing`] if a broker cannot be had here.
     pub fn given_or_start() -> Result<Self, Missing> {
         match std::env::var("KAFKA_BROKERS") {
-            Ok(bootstrap) if !bootstrap.is_empty() && !bootstrap.starts_with("file:") => Ok(Self {
-                bootstrap,
-                node: None,
-            }),
+            Ok(bootstrap) if !bootstrap.is_empty() && !bootstrap.starts_with("file:") => {
+                note::external("KAFKA_BROKERS");
+                Ok(Self {
+                    bootstrap,
+                    node: None,
+                })
+            }
             _ => Self::start(),
         }
     }

@@ -21,6 +21,8 @@ pub enum Need {
     Maven,
     /// PostgreSQL's server programs.
     Postgres,
+    /// MariaDB's server programs.
+    MariaDb,
     /// Python 3 with `venv`.
     Python,
     /// The right to mount a file system in a namespace of its own.
@@ -34,6 +36,7 @@ impl fmt::Display for Need {
             Self::Java => "java",
             Self::Maven => "maven",
             Self::Postgres => "postgres",
+            Self::MariaDb => "mariadb",
             Self::Python => "python",
             Self::Mounts => "mounts",
         })

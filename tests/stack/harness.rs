@@ -1,5 +1,8 @@
 //! The harness itself: what every other test here stands on.
 
+mod connect;
+mod databases;
+
 use std::fs;
 use std::time::Duration;
 

@@ -24,7 +24,7 @@ use arrow::datatypes::Schema;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use sql::Result;
-use sql::change::{Position, Span};
+use sql::change::{NetChange, Position, Span};
 
 use crate::lake::schema::{TableFormat, target_schema};
 pub use crate::lake::shape::Missing;
@@ -78,6 +78,38 @@ pub trait Sink: Send {
     /// # Errors
     /// [`sql::ErrorKind::Config`] if a column's type would change.
     async fn evolve(&mut self, schema: &SchemaRef) -> Result<()>;
+}
+
+/// Rows of a table found by their keys.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// The rows that were found, with the columns of [`Sink::schema`], in no particular order.
+    pub rows: RecordBatch,
+    /// For each asked key its row in `rows`; `None` if the table has no row with that key.
+    pub found: Vec<Option<usize>>,
+}
+
+/// A table that is kept equal to its source, key by key, exactly once.
+///
+/// The key was given when the sink was opened. A table that holds a key twice (another writer put it there) loses all its rows
+/// of that key when the key is written or deleted.
+#[async_trait]
+pub trait UpsertSink: Sink {
+    /// The names of the key columns, in order.
+    fn key(&self) -> &[String];
+
+    /// The rows of these keys as the table has them now: `keys` has the key columns in order, without nulls.
+    ///
+    /// # Errors
+    /// [`sql::ErrorKind::Unavailable`] and its like, from the table's storage or catalog.
+    async fn fetch(&mut self, keys: &RecordBatch) -> Result<Fetched>;
+
+    /// Applies `change` and moves the positions along `span`, in one commit. A change that is empty moves the positions
+    /// all the same. What the table has of the keys is looked up in the very state that the commit is based on.
+    ///
+    /// # Errors
+    /// As [`Sink::write`].
+    async fn upsert(&mut self, change: &NetChange, span: &Span) -> Result<Receipt>;
 }
 
 /// Opens the target of `spec` for `pipeline`, whose SQL returns `output`; creates it if it is not there. An existing

@@ -2,6 +2,8 @@
 
 mod batch;
 mod columns;
+mod net;
+mod netting;
 mod op;
 mod position;
 
@@ -11,5 +13,7 @@ pub use columns::{
     PARTITION, SOURCE, TOPIC, UNAVAILABLE_COLUMNS, is_metadata, kafka_metadata_fields,
     source_struct_fields, utc_micros,
 };
+pub use net::NetChange;
+pub use netting::{Fill, NetEvent, NetRow, Netted, Origin, net};
 pub use op::Op;
 pub use position::{Partition, Position, Span};
