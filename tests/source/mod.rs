@@ -8,3 +8,4 @@ mod replay;
 mod schema_change;
 mod support;
 mod text_decoder;
+mod topics;

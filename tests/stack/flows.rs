@@ -10,9 +10,8 @@ use tests::capture::Record;
 use tests::connect::Worker;
 use tests::engine::Engine;
 use tests::kafka::Broker;
-use tests::postgres::Server;
 use tests::python::{Location, Reader, Readers};
-use tests::{need, note};
+use tests::{mariadb, need, note, postgres};
 
 use super::account;
 use super::debezium::{self, latest};
@@ -37,6 +36,12 @@ const POSTGRES: Flow = Flow {
     system: "postgres_cdc",
 };
 
+const MARIADB: Flow = Flow {
+    pipeline: "mysql_orders_delta",
+    topic: "cdc.mysql.shop.orders",
+    system: "mysql_cdc",
+};
+
 impl Flow {
     fn file(self) -> String {
         format!("pipelines/{}.yaml", self.pipeline)
@@ -48,7 +53,7 @@ impl Flow {
     }
 }
 
-const ORDERS: &str = "
+const POSTGRES_ORDERS: &str = "
 CREATE TABLE orders (
     order_id bigint PRIMARY KEY, customer_id bigint NOT NULL, status text NOT NULL, amount numeric(12,2), city text,
     country text, placed_at timestamptz NOT NULL);
@@ -63,7 +68,7 @@ FROM generate_series(1, 30) n;
 ";
 
 /// 1 insert, 10 updates, 2 updates, 3 deletes with tombstones, 1 insert, a key change (3 records).
-const ORDERS_CHANGE: &str = "
+const POSTGRES_CHANGES: &str = "
 BEGIN;
 INSERT INTO orders VALUES (31, 3, 'new', 99999999.99, 'Berlin', 'Germany', '1969-12-31 23:59:59.999999+00');
 UPDATE orders SET status = 'paid', amount = coalesce(amount, 0) + 0.01 WHERE order_id BETWEEN 1 AND 10;
@@ -75,7 +80,7 @@ UPDATE orders SET order_id = 1000 WHERE order_id = 20;
 DELETE FROM shipments;
 ";
 
-const ORDERS_NOW: &str = r#"
+const POSTGRES_NOW: &str = r#"
 SELECT order_id, customer_id, status, amount::text AS amount,
        nullif(concat_ws(', ', nullif(btrim(city), ''), nullif(btrim(country), '')), '') AS location,
        to_char(placed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS placed_at,
@@ -87,11 +92,11 @@ FROM orders ORDER BY order_id
 fn postgres_orders_into_delta_and_customers_into_iceberg_are_the_tables_through_truncate_and_restart()
  {
     let readers = need!(Readers::ready());
-    let server = need!(Server::given_or_start());
+    let server = need!(postgres::Server::given_or_start());
     let broker = need!(Broker::given_or_start());
     let worker = need!(Worker::given_or_start(&broker));
     let warehouse = tempfile::tempdir().expect("a temporary folder");
-    server.execute(ORDERS);
+    server.execute(POSTGRES_ORDERS);
     server.execute(debezium::TABLE);
     worker.capture_postgres(
         &server,
@@ -102,7 +107,7 @@ fn postgres_orders_into_delta_and_customers_into_iceberg_are_the_tables_through_
     worker.capture_postgres(&server, "postgres", "public.customers", &[]);
     broker.wait_for(POSTGRES.topic, 30, SEEN);
     broker.wait_for("postgres.public.customers", 300, SEEN);
-    server.execute(ORDERS_CHANGE);
+    server.execute(POSTGRES_CHANGES);
     server.execute(debezium::CHANGES);
     let changed = 30 + 1 + 10 + 2 + 6 + 1 + 3;
     broker.wait_for(POSTGRES.topic, changed, SEEN);
@@ -113,7 +118,7 @@ fn postgres_orders_into_delta_and_customers_into_iceberg_are_the_tables_through_
     run(&flows, &broker, warehouse.path());
     let check = || {
         let sent = broker.read(POSTGRES.topic);
-        let expected = server.rows(ORDERS_NOW);
+        let expected = server.rows(POSTGRES_NOW);
         judge(POSTGRES, &readers, &sent, &expected, warehouse.path());
         let iceberg = Sink::Iceberg.location(warehouse.path());
         for reader in iceberg.readers() {
@@ -124,17 +129,102 @@ fn postgres_orders_into_delta_and_customers_into_iceberg_are_the_tables_through_
     };
     check();
 
-    server.execute("TRUNCATE orders");
-    server.execute("INSERT INTO orders VALUES (5, 1, 'new', 5, NULL, 'Peru', now()), (6, 1, 'new', 6, 'Lima', NULL, now())");
-    server.execute("UPDATE orders SET status = 'paid' WHERE order_id = 6");
+    server.execute(TRUNCATED);
     broker.wait_for(POSTGRES.topic, changed + 4, SEEN);
     run(&flows, &broker, warehouse.path());
     check();
 
-    let before = POSTGRES.table(warehouse.path()).commits();
+    assert_a_run_adds_nothing(POSTGRES, &flows, &broker, warehouse.path());
+}
+
+/// A truncate and what comes after it, on both databases: 1 truncate, 2 inserts, 1 update.
+const TRUNCATED: &str = "
+TRUNCATE TABLE orders;
+INSERT INTO orders (order_id, customer_id, status, amount, city, country, placed_at)
+VALUES (5, 1, 'new', 5, NULL, 'Peru', now()), (6, 1, 'new', 6, 'Lima', NULL, now());
+UPDATE orders SET status = 'paid' WHERE order_id = 6;
+";
+
+/// The amount has a default and may be null: a converter that is not told otherwise sends the default for the null.
+const MARIADB_ORDERS: &str = "
+CREATE TABLE orders (
+    order_id bigint PRIMARY KEY, customer_id bigint NOT NULL,
+    status enum('new', 'paid', 'shipped', 'cancelled') NOT NULL, amount decimal(12,2) DEFAULT 0.00,
+    city varchar(80), country varchar(80), placed_at timestamp(6) NOT NULL) CHARACTER SET utf8mb4;
+INSERT INTO orders
+SELECT seq, seq % 7 + 1, elt(seq % 3 + 1, 'new', 'paid', 'shipped'), IF(seq % 8 > 0, seq * 1234.57, NULL),
+       elt(seq % 4 + 1, 'São Paulo', NULL, '', '東京'), IF(seq % 5 > 0, 'Brazil', NULL),
+       timestamp'2026-11-22 23:59:59.270388' - INTERVAL seq * 7 HOUR - INTERVAL seq * 7 MICROSECOND
+FROM seq_1_to_30;
+";
+
+/// As on Postgres, then two updates of a table that has gained a column.
+const MARIADB_CHANGES: &str = "
+BEGIN;
+INSERT INTO orders VALUES (31, 3, 'new', 9999999999.99, 'Berlin', 'Germany', '1970-01-02 00:00:00.000001');
+UPDATE orders SET status = 'paid', amount = coalesce(amount, 0) + 0.01 WHERE order_id BETWEEN 1 AND 10;
+UPDATE orders SET status = 'cancelled', amount = NULL WHERE order_id IN (11, 12);
+DELETE FROM orders WHERE order_id BETWEEN 12 AND 14;
+COMMIT;
+INSERT INTO orders VALUES (13, 5, 'new', 0.01, NULL, NULL, now(6));
+UPDATE orders SET order_id = 1000 WHERE order_id = 20;
+ALTER TABLE orders ADD COLUMN note text;
+UPDATE orders SET note = 'gift', amount = -1 WHERE order_id IN (1, 2);
+";
+
+const MARIADB_NOW: &str = "
+SELECT order_id, customer_id, status, CAST(amount AS CHAR) AS amount,
+       nullif(concat_ws(', ', nullif(trim(city), ''), nullif(trim(country), '')), '') AS location,
+       date_format(convert_tz(placed_at, @@session.time_zone, '+00:00'), '%Y-%m-%dT%H:%i:%s.%fZ') AS placed_at,
+       date_format(convert_tz(placed_at, @@session.time_zone, '+00:00'), '%Y-%m-%d') AS order_date
+FROM orders ORDER BY order_id
+";
+
+#[test]
+fn orders_from_the_binary_log_into_delta_are_the_table_through_truncate_and_restart() {
+    let readers = need!(Readers::ready());
+    let server = need!(mariadb::Server::given_or_start());
+    let broker = need!(Broker::given_or_start());
+    let worker = need!(Worker::given_or_start(&broker));
+    let warehouse = tempfile::tempdir().expect("a temporary folder");
+    server.execute(MARIADB_ORDERS);
+    worker.capture_mariadb(&server, "cdc.mysql", "shop.orders", &WITH_SCHEMAS);
+    broker.wait_for(MARIADB.topic, 30, SEEN);
+    server.execute(MARIADB_CHANGES);
+    let changed = 30 + 1 + 10 + 2 + 6 + 1 + 3 + 2;
+    broker.wait_for(MARIADB.topic, changed, SEEN);
+
+    let flows = [MARIADB.file()];
     run(&flows, &broker, warehouse.path());
+    let check = || {
+        let sent = broker.read(MARIADB.topic);
+        let expected = server.rows(MARIADB_NOW);
+        judge(MARIADB, &readers, &sent, &expected, warehouse.path());
+    };
+    check();
+
+    server.execute(TRUNCATED);
+    broker.wait_for(MARIADB.topic, changed + 4, SEEN);
+    run(&flows, &broker, warehouse.path());
+    check();
+    assert_a_run_adds_nothing(MARIADB, &flows, &broker, warehouse.path());
+}
+
+/// What the README says of the connector's converter.
+const WITH_SCHEMAS: [(&str, &str); 3] = [
+    (
+        "value.converter",
+        "org.apache.kafka.connect.json.JsonConverter",
+    ),
+    ("value.converter.schemas.enable", "true"),
+    ("value.converter.replace.null.with.default", "false"),
+];
+
+fn assert_a_run_adds_nothing(flow: Flow, files: &[String], broker: &Broker, warehouse: &Path) {
+    let before = flow.table(warehouse).commits();
+    run(files, broker, warehouse);
     assert_eq!(
-        POSTGRES.table(warehouse.path()).commits(),
+        flow.table(warehouse).commits(),
         before,
         "a run without new records makes no version"
     );

@@ -160,11 +160,7 @@ pub(super) fn topic(field: &Field<'_>, name: &str) -> Result<()> {
             .expected("topic names; `*` stands for any characters, a dot for a dot")
             .remedy(format!(
                 "write `{}`, or use `topics_regex`",
-                name.trim_start_matches(".*")
-                    .replace("**", "*")
-                    .trim_matches('*')
-                    .to_owned()
-                    + "*"
+                short(&name.strip_prefix('.').unwrap_or(name).replace("**", "*"))
             )));
     }
     if is_glob(name) && !name.contains(|c: char| c.is_ascii_alphanumeric()) {

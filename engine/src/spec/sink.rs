@@ -6,9 +6,7 @@ use super::block::{Block, one_of, short};
 use super::effective::Shown;
 use super::field::Field;
 use super::iceberg::{delta_table, iceberg_table};
-use super::model::{
-    DeltaTableSpec, Mode, PartitionField, PartitionTransform, SinkSpec, SinkTarget,
-};
+use super::model::{Mode, PartitionField, PartitionTransform, SinkSpec, SinkTarget};
 use super::nearest::nearest;
 use super::properties::table_properties;
 
@@ -36,10 +34,11 @@ pub(super) fn read(root: &mut Block<'_>) -> Result<SinkSpec> {
         .required("mode", "`append`")?
         .choice(&[("append", Mode::Append)], &["upsert"])?;
     let target = match kind {
-        Kind::Delta => SinkTarget::Delta(DeltaTableSpec {
-            properties: table_properties(&mut block)?,
-            ..delta_table(&mut block)?
-        }),
+        Kind::Delta => {
+            let mut table = delta_table(&mut block)?;
+            table.properties = table_properties(&mut block)?;
+            SinkTarget::Delta(table)
+        }
         Kind::Iceberg => SinkTarget::Iceberg(iceberg_table(&mut block)?),
     };
     let partition_by = match block.get("partition_by") {
