@@ -43,6 +43,7 @@ mod fault;
 mod flattened;
 mod iso;
 mod key;
+mod keyed;
 mod layout;
 mod learn;
 mod metadata;
@@ -104,6 +105,9 @@ pub struct DecoderOptions {
     pub ignore_schema_change: bool,
     /// Keep each row's raw record beside it.
     pub keep_raw: bool,
+    /// The target is kept by key: every row must have one, tombstones are rows, and key changes are noted. The key columns
+    /// must be projected. If `key` is empty it is that of the first message.
+    pub keyed: bool,
 }
 
 impl Default for DecoderOptions {
@@ -117,6 +121,7 @@ impl Default for DecoderOptions {
             unavailable_placeholder: UNAVAILABLE_PLACEHOLDER.to_owned(),
             ignore_schema_change: false,
             keep_raw: false,
+            keyed: false,
         }
     }
 }
@@ -137,6 +142,8 @@ pub struct JsonDecoder {
     schemaless: Option<Box<Plan>>,
     plans: Cache<Plan>,
     keys: Cache<KeyPlan>,
+    /// Whether the key columns were said, or are those of the messages.
+    key_is_said: bool,
     /// The key columns of each topic, sorted.
     key_names: HashMap<String, Vec<String>>,
     tables: TableFilter,
@@ -171,11 +178,12 @@ impl JsonDecoder {
         Ok(Self {
             known: declared.is_some(),
             schemaless: None,
-            pending: Pending::try_new(&outputs, options.keep_raw)?,
+            pending: Pending::try_new(&outputs, &options)?,
             placeholder,
             scratch: Scratch::default(),
             plans: Cache::default(),
             keys: Cache::default(),
+            key_is_said: !options.key.is_empty(),
             key_names: HashMap::new(),
             tables: TableFilter::try_new(&options.tables, &options.name)?,
             warned: HashSet::new(),
@@ -184,6 +192,11 @@ impl JsonDecoder {
             options,
         }
         .planned())
+    }
+
+    /// Whether tombstones are rows. Before the columns are known there is nothing that they could delete.
+    fn wants_tombstones(&self) -> bool {
+        self.options.keyed && self.known
     }
 
     /// Makes the plan of messages without schema for the columns as they are now.
@@ -207,7 +220,12 @@ impl JsonDecoder {
             return Ok(Event::Control);
         }
         let event = self.decode(message)?;
-        let needs_a_table = matches!(event, Event::Row(_) | Event::NewSchema(_));
+        let needs_a_table = match event {
+            Event::Row(_) | Event::NewSchema(_) => true,
+            // A foreign table's tombstone must not delete a row of ours.
+            Event::Null => message.key.is_some() && self.wants_tombstones(),
+            _ => false,
+        };
         if said == Membership::Unsaid
             && needs_a_table
             && self.tables.ask_topic(message)? == Membership::Foreign
@@ -224,7 +242,7 @@ impl JsonDecoder {
                 "the decoder's columns were changed while rows are pending",
             ));
         }
-        let mut pending = Pending::try_new(&outputs, self.options.keep_raw)?;
+        let mut pending = Pending::try_new(&outputs, &self.options)?;
         pending.rejects = std::mem::take(&mut self.pending.rejects);
         pending.counts = std::mem::take(&mut self.pending.counts);
         self.pending = pending;
@@ -292,20 +310,45 @@ impl Decoder for JsonDecoder {
         self.replace_outputs(outputs)
     }
 
+    fn needs(&mut self, message: &RawMessage<'_>) -> Result<Option<SchemaRef>> {
+        let decoded = self.decode_ours(message);
+        self.pending.rollback();
+        match decoded {
+            Ok(Event::NewSchema(schema)) => Ok(Some(schema)),
+            // Pushing says the same.
+            Ok(_) | Err(Stop::Fault(_)) => Ok(None),
+            Err(Stop::Error(error)) => Err(*error),
+        }
+    }
+
     fn push(&mut self, message: &RawMessage<'_>) -> Result<Pushed> {
         let mut result = self.decode_ours(message);
-        if matches!(result, Ok(Event::Row(_)))
-            && let Err(stop) = self.watch_key(message)
+        if let Ok(Event::Row(facts)) = result
+            && let Err(stop) = self
+                .watch_key(message)
+                .and_then(|()| self.note_key(message, facts))
         {
             result = Err(stop);
+        }
+        if matches!(result, Ok(Event::Null)) && message.key.is_some() && self.wants_tombstones() {
+            self.pending.rollback();
+            result = self.tombstone(message).map(Event::Tombstone);
         }
         let pushed = match result {
             Ok(Event::Row(facts)) => {
                 self.pending.commit(message, facts);
                 Pushed::Row
             }
+            Ok(Event::Tombstone(facts)) => {
+                self.pending.commit(message, facts);
+                self.pending.counts.tombstones += 1;
+                Pushed::Row
+            }
             Ok(Event::NewSchema(schema)) => {
                 self.pending.rollback();
+                if let Err(Stop::Error(error)) = self.learn_key(message) {
+                    return Err(*error);
+                }
                 return Ok(Pushed::NewSchema(schema));
             }
             Ok(Event::Null) if message.key.is_some() => {
@@ -331,6 +374,10 @@ impl Decoder for JsonDecoder {
         self.pending.counts.records += 1;
         self.pending.counts.bytes += message.size() as u64;
         Ok(pushed)
+    }
+
+    fn key(&self) -> &[String] {
+        &self.options.key
     }
 
     fn len(&self) -> usize {
