@@ -12,7 +12,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
+use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 use tempfile::TempDir;
@@ -75,6 +75,15 @@ pub(crate) fn java(folder: &std::path::Path, heap: &str) -> Result<Command, Miss
         .args(["-cp", &format!("{}/*", libs.display())])
         .current_dir(folder);
     Ok(java)
+}
+
+/// A record's key and value as they are in Kafka.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bytes {
+    /// The key.
+    pub key: Option<Vec<u8>>,
+    /// The value; `None` is a tombstone.
+    pub value: Option<Vec<u8>>,
 }
 
 /// A broker: ours, or the one that `KAFKA_BROKERS` names.
@@ -355,6 +364,18 @@ impl Broker {
 
     /// Every committed record of a topic from its start to the ends it has now, by partition and offset.
     pub fn read(&self, topic: &str) -> Vec<Record> {
+        self.read_each(topic, |message| record_of(message))
+    }
+
+    /// The same as keys and values of bytes, for messages that are no text.
+    pub fn read_bytes(&self, topic: &str) -> Vec<Bytes> {
+        self.read_each(topic, |message| Bytes {
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.payload().map(<[u8]>::to_vec),
+        })
+    }
+
+    fn read_each<T>(&self, topic: &str, of: impl Fn(&BorrowedMessage<'_>) -> T) -> Vec<T> {
         let mut config = self.client();
         config
             .set("group.id", "harness")
@@ -378,15 +399,18 @@ impl Broker {
         let mut ended = BTreeSet::new();
         while ended.len() < partitions {
             match consumer.poll(ANSWERING).expect("records before the ends") {
-                Ok(message) => records.push(record_of(&message)),
+                Ok(message) => {
+                    let place = (message.partition(), message.offset());
+                    records.push((place, of(&message)));
+                }
                 Err(KafkaError::PartitionEOF(partition)) => {
                     ended.insert(partition);
                 }
                 Err(error) => panic!("{topic} cannot be read: {error}"),
             }
         }
-        records.sort_by_key(|record| (record.partition, record.offset));
-        records
+        records.sort_by_key(|(place, _)| *place);
+        records.into_iter().map(|(_, record)| record).collect()
     }
 }
 

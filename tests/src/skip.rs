@@ -17,6 +17,8 @@ pub enum Need {
     Network,
     /// A Java 17 or newer.
     Java,
+    /// Go, to build a service from its module.
+    Go,
     /// Maven, to download Java artifacts by coordinates.
     Maven,
     /// PostgreSQL's server programs.
@@ -36,6 +38,7 @@ impl fmt::Display for Need {
         f.write_str(match self {
             Self::Network => "network",
             Self::Java => "java",
+            Self::Go => "go",
             Self::Maven => "maven",
             Self::Postgres => "postgres",
             Self::MariaDb => "mariadb",

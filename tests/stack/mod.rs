@@ -6,6 +6,8 @@ mod chaos;
 mod crash;
 mod customers;
 mod debezium;
+mod full;
+mod generator;
 mod harness;
 mod pipeline;
 mod readme;
