@@ -7,53 +7,16 @@ is a header with the number of its rows, and the rows.
 
 import json
 import os
-import pathlib
 import sys
 
-from pyspark.sql import SparkSession
-
 from canonical import line, order, value
-
-EXTENSIONS = [
-    "io.delta.sql.DeltaSparkSessionExtension",
-    "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
-]
-SETTINGS = {
-    "spark.driver.memory": "1g",
-    "spark.driver.host": "127.0.0.1",
-    "spark.driver.bindAddress": "127.0.0.1",
-    "spark.ui.enabled": "false",
-    "spark.ui.showConsoleProgress": "false",
-    "spark.sql.session.timeZone": "UTC",
-    "spark.sql.shuffle.partitions": "2",
-    "spark.databricks.delta.snapshotPartitions": "2",
-    "spark.sql.warehouse.dir": os.getcwd(),
-    "spark.sql.extensions": ",".join(EXTENSIONS),
-    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
-}
-
-
-def start():
-    jars = sorted(pathlib.Path(os.environ["SPARK_JARS"]).glob("*.jar"))
-    builder = SparkSession.builder.master("local[2]").config("spark.jars", ",".join(map(str, jars)))
-    for name, setting in SETTINGS.items():
-        builder = builder.config(name, setting)
-    return builder.getOrCreate()
+from spark_session import start, with_catalog
 
 
 def iceberg(spark, request):
-    """Spark's name of a catalog is what the catalog's rows are found by: a session for each table."""
     os.stat(request["catalog"])  # SQLite would make a file that is not there
-    prefix = f"spark.sql.catalog.{request['name']}"
-    session = spark.newSession()
-    for name, setting in {
-        prefix: "org.apache.iceberg.spark.SparkCatalog",
-        f"{prefix}.catalog-impl": "org.apache.iceberg.jdbc.JdbcCatalog",
-        f"{prefix}.uri": f"jdbc:sqlite:{request['catalog']}",
-        f"{prefix}.warehouse": pathlib.Path(request["catalog"]).parent.as_uri(),
-        f"{prefix}.jdbc.init-catalog-tables": "false",
-    }.items():
-        session.conf.set(name, setting)
+    more = {"jdbc.init-catalog-tables": "false"}
+    session = with_catalog(spark, request["name"], request["catalog"], **more)
     table = f"{request['name']}.{request['table']}"
     files = session.sql(
         f"SELECT file FROM {table}.metadata_log_entries ORDER BY timestamp DESC, file DESC LIMIT 1"

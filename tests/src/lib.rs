@@ -21,6 +21,7 @@ pub mod kafka;
 pub mod mariadb;
 pub mod maven;
 pub mod minio;
+pub mod mysql;
 pub mod note;
 pub mod ports;
 pub mod postgres;

@@ -99,6 +99,23 @@ fn copy(cache: &Cache, folder: &Path, artifact: &str) -> Result<(), Missing> {
     goal("copy", format!("-DoutputDirectory={}", folder.display()))
 }
 
+/// A folder with the unpacked contents of `inner`, a `tar.gz` in the jar `group:artifact:version`.
+///
+/// # Errors
+/// [`Missing`] if Maven is not there or cannot get it.
+pub fn inner(entry: &str, artifact: &str, inner: &str) -> Result<PathBuf, Missing> {
+    let cache = Cache::open();
+    cache.entry(entry, |folder| {
+        let mut mvn = maven(&cache)?;
+        mvn.arg(format!("{PLUGIN}:unpack"))
+            .arg(format!("-Dartifact={artifact}"))
+            .arg(format!("-Dmdep.unpack.includes={inner}"))
+            .arg(format!("-DoutputDirectory={}", folder.display()));
+        get(&mut mvn)?;
+        untar(folder)
+    })
+}
+
 fn untar(folder: &Path) -> Result<(), Missing> {
     let script = r#"set -e; for file in *.tar.gz; do tar -xzf "$file"; rm "$file"; done"#;
     process::run(Command::new("sh").args(["-c", script]).current_dir(folder))

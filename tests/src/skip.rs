@@ -25,6 +25,8 @@ pub enum Need {
     Postgres,
     /// MariaDB's server programs.
     MariaDb,
+    /// MySQL's server program.
+    MySql,
     /// Python 3 with `venv`.
     Python,
     /// The right to mount a file system in a namespace of its own.
@@ -42,6 +44,7 @@ impl fmt::Display for Need {
             Self::Maven => "maven",
             Self::Postgres => "postgres",
             Self::MariaDb => "mariadb",
+            Self::MySql => "mysql",
             Self::Python => "python",
             Self::Mounts => "mounts",
             Self::Faketime => "faketime",

@@ -1,5 +1,6 @@
 //! Apache Spark as an independent reader of what the engine wrote: Delta tables and their change feed by Delta's own
-//! library, Iceberg tables by Iceberg's own, through the JDBC catalog.
+//! library, Iceberg tables by Iceberg's own, through the JDBC catalog. And as the peer that the engine is compared with:
+//! the customers job as a Structured Streaming query.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::jdk;
+use crate::kafka::Broker;
 use crate::maven;
 use crate::python::{self, Location, Table};
 use crate::repository;
@@ -24,6 +26,18 @@ const JARS: [&str; 4] = [
 
 /// Part of the cache's entry: count it up when [`JARS`] changes.
 const JARS_ENTRY: &str = "spark-jars-4.0.1-a";
+
+/// What Spark needs to read from Kafka, each alone too.
+const KAFKA_JARS: [&str; 4] = [
+    "org.apache.spark:spark-sql-kafka-0-10_2.13:4.0.1",
+    // There is no 4.0.1 of it.
+    "org.apache.spark:spark-token-provider-kafka-0-10_2.13:4.0.0",
+    "org.apache.kafka:kafka-clients:3.9.1",
+    "org.apache.commons:commons-pool2:2.12.0",
+];
+
+/// Part of the cache's entry: count it up when [`KAFKA_JARS`] changes.
+const KAFKA_JARS_ENTRY: &str = "spark-kafka-jars-4.0.1-a";
 
 /// What Spark is asked for.
 #[derive(Debug, Clone)]
@@ -115,11 +129,8 @@ impl Spark {
         let folder = TempDir::with_prefix("engine-spark-").expect("a temporary folder");
         let file = folder.path().join("requests.jsonl");
         std::fs::write(&file, requests).expect("a temporary folder is writable");
-        let mut printed = python::lines(
-            self.script("tests/readers/read_spark.py", folder.path())
-                .arg(&file),
-        )
-        .into_iter();
+        let mut script = self.script("tests/readers/read_spark.py", folder.path(), &[&self.jars]);
+        let mut printed = python::lines(script.arg(&file)).into_iter();
         let tables: Vec<Table> = views
             .iter()
             .map(|_| {
@@ -133,14 +144,49 @@ impl Spark {
         tables
     }
 
+    /// Runs the customers job as a Structured Streaming query until `topic` is drained: into the table
+    /// `analytics.customers` of the catalog `iceberg`, the file `catalog.db` in `warehouse`. It goes on where an earlier
+    /// run ended.
+    ///
+    /// # Errors
+    /// [`Missing`] if the jars that read from Kafka cannot be had here.
+    ///
+    /// # Panics
+    /// With what Spark said if it cannot.
+    pub fn stream_customers(
+        &self,
+        broker: &Broker,
+        topic: &str,
+        warehouse: &Path,
+    ) -> Result<Streamed, Missing> {
+        let kafka = maven::alone(KAFKA_JARS_ENTRY, &KAFKA_JARS)?;
+        let folder = TempDir::with_prefix("engine-spark-").expect("a temporary folder");
+        let mut script = self.script(
+            "tests/readers/stream_spark.py",
+            folder.path(),
+            &[&self.jars, &kafka],
+        );
+        script.args([broker.bootstrap(), topic]).arg(warehouse);
+        let printed = python::lines(&mut script);
+        let [figures] = &printed[..] else {
+            panic!("one line of figures: {printed:?}");
+        };
+        Ok(Streamed {
+            records: figures["records"].as_u64().expect("a number"),
+            batches: figures["batches"].as_u64().expect("a number"),
+            seconds: figures["seconds"].as_f64().expect("a number"),
+        })
+    }
+
     /// A script of the clone in Spark's environment; everything that Spark leaves behind goes to `folder`.
-    fn script(&self, script: &str, folder: &Path) -> Command {
+    fn script(&self, script: &str, folder: &Path, jars: &[&Path]) -> Command {
+        let jars = std::env::join_paths(jars).expect("paths without colons");
         let mut command = Command::new(&self.python);
         command
             .current_dir(folder)
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("JAVA_HOME", &self.java_home)
-            .env("SPARK_JARS", &self.jars)
+            .env("SPARK_JARS", jars)
             .env("SPARK_LOCAL_DIRS", folder)
             // The environment's own Spark, not another one of this machine.
             .env_remove("SPARK_HOME")
@@ -148,4 +194,15 @@ impl Spark {
             .arg(repository::path(script));
         command
     }
+}
+
+/// What a query of [`Spark::stream_customers`] did.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Streamed {
+    /// Records that it read, tombstones too.
+    pub records: u64,
+    /// Batches that it committed.
+    pub batches: u64,
+    /// From the query's start to its end, without the start of the JVM.
+    pub seconds: f64,
 }

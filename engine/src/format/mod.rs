@@ -103,6 +103,12 @@ pub trait Decoder: Send {
     /// [`sql::ErrorKind::Internal`] for a column that the schema does not have, or while rows are pending.
     fn project(&mut self, columns: &[String]) -> Result<()>;
 
+    /// The columns that the record needs, if it would be answered with [`Pushed::NewSchema`]. Takes nothing.
+    ///
+    /// # Errors
+    /// As [`Decoder::push`].
+    fn needs(&mut self, message: &RawMessage<'_>) -> Result<Option<SchemaRef>>;
+
     /// Takes one record.
     ///
     /// # Errors

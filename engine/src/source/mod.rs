@@ -14,6 +14,7 @@ mod decoder;
 mod feed;
 mod kafka;
 mod memory;
+mod moves;
 mod open;
 mod positions;
 mod reader;

@@ -37,7 +37,8 @@ const PIECES: &[&str] = &[
     "\u{2028}",
     "\u{feff}",
     "\u{ffff}",
-    "\u{10ffff}",
+    // `psql` does not print the noncharacters U+nFFFE and U+nFFFF above the first plane.
+    "\u{10fffd}",
     "null",
     "NULL",
     "\\N",

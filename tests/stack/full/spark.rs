@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::engine::Engine;
-use tests::python::{Readers, Table};
+use tests::kafka::Broker;
+use tests::python::{Reader, Readers, Table};
 use tests::spark::{Spark, View};
-use tests::{full, need, repository};
+use tests::{capture, full, need, note, repository};
 
 use super::super::account;
 use super::super::customers::run_shipped;
@@ -94,12 +95,39 @@ fn spark_reads_partitions_the_change_feed_and_a_kafka_partition_of_another_name(
     );
     assert_reference("partitioned Delta", &readers, table.rows);
     assert_feed(&readers, &table.version, feed.rows);
-    for row in &mut renamed.rows {
-        let columns = row.as_object_mut().expect("a row is an object");
-        let partition = columns.remove("kafka_partition").expect("the column");
-        columns.insert("_partition".to_owned(), partition);
-    }
+    take_kafka_partition(&mut renamed.rows);
     assert_reference("Iceberg with another name", &readers, renamed.rows);
+}
+
+#[test]
+fn structured_streaming_writes_what_the_engine_does() {
+    full!();
+    let readers = need!(Readers::ready());
+    let spark = need!(Spark::ready());
+    let broker = need!(Broker::start());
+    let topic = "postgres.public.customers";
+    let records = capture::read(&repository::path("pipelines/data/customers.jsonl"));
+    broker.create_topic(topic, 1, &[]);
+    broker.produce(topic, &records);
+    let warehouse = tempfile::tempdir().expect("a temporary folder");
+
+    let streamed = need!(spark.stream_customers(&broker, topic, warehouse.path()));
+    note::figure(&format!("Spark's Structured Streaming: {streamed:?}"));
+    let location = Sink::Iceberg.location(warehouse.path());
+    let mut table = readers.read(Reader::Pyiceberg, &location);
+    take_kafka_partition(&mut table.rows);
+    assert_reference("Structured Streaming", &readers, table.rows);
+    assert_eq!(streamed.records, records.len() as u64);
+
+    let again = need!(spark.stream_customers(&broker, topic, warehouse.path()));
+    assert_eq!(
+        again.records, 0,
+        "it goes on from its checkpoint: {again:?}"
+    );
+    assert_eq!(
+        readers.read(Reader::Pyiceberg, &location).version,
+        table.version
+    );
 }
 
 /// Names and types of the shipped tables as Spark spells them.
@@ -129,6 +157,15 @@ fn kinds(table: &Table) -> Vec<(&str, &str)> {
 fn read<const N: usize>(spark: &Spark, views: [View<'_>; N]) -> [Table; N] {
     let tables = spark.read(&views);
     tables.try_into().expect("a table for each view")
+}
+
+/// Gives the column the name that it has in the reference.
+fn take_kafka_partition(rows: &mut [Value]) {
+    for row in rows {
+        let columns = row.as_object_mut().expect("a row is an object");
+        let partition = columns.remove("kafka_partition").expect("the column");
+        columns.insert("_partition".to_owned(), partition);
+    }
 }
 
 fn assert_reference(what: &str, readers: &Readers, rows: Vec<Value>) {

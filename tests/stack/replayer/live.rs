@@ -49,7 +49,10 @@ impl Stage {
             self.sql
                 .execute(&format!("INSERT INTO {table} VALUES ({number})"));
             let said = format!("\"after\":{{\"id\":{number}}}");
+            let connector = connect::connector(self.prefix);
             let seen = wait::until(SEEN, || {
+                let state = self.worker.task_state(&connector);
+                assert_ne!(state.as_deref(), Some("FAILED"), "the connector's task");
                 let records = self.broker.read(&topic);
                 let is_there = |text: &String| text.contains(&said);
                 records

@@ -278,6 +278,17 @@ impl Decoder for JsonDecoder {
         self.replace_outputs(outputs)
     }
 
+    fn needs(&mut self, message: &RawMessage<'_>) -> Result<Option<SchemaRef>> {
+        let decoded = self.decode(message);
+        self.pending.rollback();
+        match decoded {
+            Ok(Event::NewSchema(schema)) => Ok(Some(schema)),
+            // Pushing says the same.
+            Ok(_) | Err(Stop::Fault(_)) => Ok(None),
+            Err(Stop::Error(error)) => Err(*error),
+        }
+    }
+
     fn push(&mut self, message: &RawMessage<'_>) -> Result<Pushed> {
         let mut result = self.decode(message);
         if let Ok(Event::Row(facts)) = result
