@@ -1,8 +1,8 @@
 //! The tables on MariaDB.
 //!
 //! Left out, because what arrives is no longer the value: `BIGINT UNSIGNED` above the signed range (the connector sends a
-//! negative number), `INET6` (the connector cannot parse its name), `YEAR` 0 and zero dates (the snapshot fails or makes them up), floats of more than six
-//! digits (the server itself prints no more in a snapshot).
+//! negative number), `YEAR` 0 and zero dates (the snapshot fails or makes them up), floats of more than six
+//! digits (the server itself prints no more in a snapshot). `INET6` too: the connector cannot parse its name.
 
 use super::tables::{Column, Dialect, Table, Values};
 

@@ -20,8 +20,6 @@ const I64: Values = Int(-0x8000_0000_0000_0000, 0x7FFF_FFFF_FFFF_FFFF);
 enum Print {
     Plain,
     AsText,
-    /// Without zeros at the end: the connector does not send them where a column has no scale.
-    Digits,
     Float,
     Bytes,
     Date,
@@ -42,7 +40,6 @@ impl Print {
         match self {
             Self::Plain => name.to_owned(),
             Self::AsText => format!("{name}::text"),
-            Self::Digits => format!("trim_scale({name})::text"),
             // A whole number gets its `.0`, so that it is a float in JSON too.
             Self::Float => format!(
                 "(CASE WHEN {name}::float8::text ~ '^-?[0-9]+$' THEN {name}::float8::text || '.0' \
@@ -289,11 +286,7 @@ fn numbers() -> Vec<Column> {
             Print::AsText,
             Decimal(38, 0),
         ),
-<<<<<<< HEAD
-        column("nv", "numeric", "TEXT", Print::Digits, any),
-=======
         column("nv", "numeric", "DECIMAL(38,14)", Print::Scaled, any),
->>>>>>> main
         column("r", "real", "REAL", Print::Float, Float32),
         column("d", "double precision", "DOUBLE", Print::Float, Float64),
         column("m", "money", "DECIMAL(19,2)", Print::Money, money),

@@ -159,11 +159,8 @@ impl Table {
                 let columns: Vec<String> = columns
                     .map(|column| format!("{} AS {}", column.canonical, column.name))
                     .collect();
-                // Of a query's result psql leaves out what it takes for no character (U+10FFFF). A copy goes through as
-                // it is; these bytes never stand in JSON, so nothing is quoted.
                 format!(
-                    "COPY (SELECT row_to_json(q)::text AS row FROM (SELECT {} FROM {}) q ORDER BY {key}) \
-                     TO STDOUT (FORMAT csv, QUOTE E'\\x01', DELIMITER E'\\x02')",
+                    "SELECT row_to_json(q)::text AS row FROM (SELECT {} FROM {}) q ORDER BY {key}",
                     columns.join(", "),
                     self.qualified()
                 )
