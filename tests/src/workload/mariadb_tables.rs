@@ -2,7 +2,7 @@
 //!
 //! Left out, because what arrives is no longer the value: `BIGINT UNSIGNED` above the signed range (the connector sends a
 //! negative number), `YEAR` 0 and zero dates (the snapshot fails or makes them up), floats of more than six
-//! digits (the server itself prints no more in a snapshot). `INET6` too: the connector cannot parse its name.
+//! digits (the server itself prints no more in a snapshot), `INET6` (the connector cannot parse the table's DDL and stops).
 
 use super::tables::{Column, Dialect, Table, Values};
 
