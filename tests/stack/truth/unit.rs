@@ -5,7 +5,7 @@
 //! | killed by this run | started again |
 //! | stopped in order by this run, exit 0 | started again |
 //! | exit 3: a service or the storage could not be reached or written | started again after a second, as `Restart=on-failure` does |
-//! | exit 5 while a second engine is at work | started again when the second one is gone |
+//! | exit 5 of an engine that has met a second one | started again when the second one is gone |
 //! | anything else, also exit 5 without a second engine | the run has failed |
 
 use std::collections::BTreeMap;
@@ -64,8 +64,10 @@ struct State {
     metrics: String,
     running: Option<Running>,
     paused: bool,
-    /// A second engine is at work: this one may be fenced.
+    /// A second engine is at work: this one is not started.
     rival: bool,
+    /// This life has met a second engine. It may have won one pipeline and find out later that it lost another.
+    met_rival: bool,
     /// Not to be started before.
     start_at: Option<Instant>,
     scraped: Instant,
@@ -84,6 +86,7 @@ impl Unit {
             running: None,
             paused: false,
             rival: false,
+            met_rival: false,
             start_at: None,
             scraped: Instant::now(),
             lives: Lives::default(),
@@ -176,7 +179,9 @@ impl Unit {
 
     /// A second engine begins to work on the same pipelines, or is gone. The unit's own is not started meanwhile.
     pub(super) fn rival(&self, at_work: bool) {
-        self.state().rival = at_work;
+        let mut state = self.state();
+        state.rival = at_work;
+        state.met_rival |= at_work;
     }
 
     /// Its clock is wrong from now on, or right again.
@@ -221,6 +226,7 @@ impl State {
         let due = self.start_at.is_some_and(|at| at <= Instant::now());
         if self.running.is_none() && due && !self.rival && self.failure.is_none() {
             self.running = Some((self.make)().start());
+            self.met_rival = false;
             self.lives.starts += 1;
             self.lives.freshness.restarted();
         }
@@ -271,7 +277,7 @@ impl State {
                     .say(&format!("the engine ended with exit 3: {said}"));
                 self.ended(outcome, "exit 3", RESTART_AFTER);
             }
-            Some(5) if self.rival => self.ended(outcome, FENCED, RESTART_AFTER),
+            Some(5) if self.met_rival => self.ended(outcome, FENCED, RESTART_AFTER),
             _ => {
                 self.ended(outcome, "a failure", Duration::ZERO);
                 self.failure = Some(format!("the engine ended with {}:\n{said}", outcome.end()));

@@ -2,11 +2,12 @@
 
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
 use rdkafka::consumer::BaseConsumer;
+use tracing::debug;
 
 use super::context::Context;
 
@@ -49,7 +50,11 @@ impl Drop for Closing {
             });
         if closing.is_ok() {
             // Nothing is ever sent: this waits for the sender's end.
-            drop(wait.recv_timeout(PATIENCE));
+            if wait.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                debug!(
+                    "the broker does not answer the group's last offsets; nobody waits for that"
+                );
+            }
         }
     }
 }
