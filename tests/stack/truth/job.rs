@@ -41,7 +41,7 @@ pub(super) struct Job {
 }
 
 /// What pipelines do with events that a connector sends again.
-const RESENDS: [Resends; 1] = [Resends::Keep];
+const RESENDS: [Resends; 2] = [Resends::Keep, Resends::Drop];
 
 /// The short name of a database.
 pub(super) fn short(dialect: Dialect) -> &'static str {

@@ -111,10 +111,10 @@ impl KafkaLog {
         timeouts: KafkaTimeouts,
         stop: CancellationToken,
     ) -> Result<Self> {
-        let consumer: BaseConsumer<Context> = config::client_config(spec, brokers)?
+        let mut consumer: BaseConsumer<Context> = config::client_config(spec, brokers)?
             .create_with_context(Context)
             .map_err(|error| config::refused(spec, error))?;
-        let queue = EventQueue::of(&consumer)
+        let queue = EventQueue::of(&mut consumer)
             .ok_or_else(|| Error::internal("a Kafka consumer has no queue"))?;
         let mut log = Self {
             queue,
