@@ -187,6 +187,12 @@ impl Readers {
         ]
     }
 
+    /// Removes every file of the Delta table in `folder` that the table does not need.
+    pub fn vacuum(&self, folder: &Path) {
+        let mut command = self.script("tests/readers/vacuum.py");
+        self.lines(command.arg(folder)).for_each(drop);
+    }
+
     fn script(&self, script: &str) -> Command {
         let mut command = Command::new(&self.python);
         command

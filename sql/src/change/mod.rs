@@ -6,6 +6,7 @@ mod net;
 mod netting;
 mod op;
 mod position;
+mod resend;
 
 pub use batch::{BatchCounts, ChangeBatch, RawRecord, Reject, RejectReason, RowMeta};
 pub use columns::{
@@ -17,3 +18,4 @@ pub use net::NetChange;
 pub use netting::{Fill, NetEvent, NetRow, Netted, Origin, net};
 pub use op::Op;
 pub use position::{Partition, Position, Span};
+pub use resend::{Jump, LastDelete, Mark, Recollection, Remembered, SamePlace, Tail};

@@ -8,6 +8,7 @@ use sql::change::{BEFORE, BatchCounts, Op, Reject, RowMeta, SOURCE};
 
 use super::column::Column;
 use super::metadata;
+use super::origin::Known;
 use super::outputs::Outputs;
 use crate::format::{Decoded, RawMessage};
 
@@ -33,6 +34,7 @@ pub(super) struct Pending {
 pub(super) struct RowFacts {
     pub(super) op: Op,
     pub(super) commit_micros: Option<i64>,
+    pub(super) known: Known,
 }
 
 impl Pending {

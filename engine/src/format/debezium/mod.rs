@@ -28,6 +28,7 @@
 //! | an image with none of the columns | a reject: it is another table's |
 //! | a flattened row without `__op` | `u` |
 //! | `__deleted`, `__op`, … of a flattened row | what the row is; also columns, if declared |
+//! | an event that the source sent again | dropped, if the decoder was told to ([`crate::resend`]) |
 //! | the row of a delete | the Kafka key's columns, else the declared key columns of `before`; all of `before` only if `before_image_full` |
 
 mod batch;
@@ -47,6 +48,7 @@ mod layout;
 mod learn;
 mod metadata;
 mod number;
+mod origin;
 mod outputs;
 mod pattern;
 mod plan;
@@ -65,19 +67,21 @@ mod wire;
 use std::collections::{HashMap, HashSet};
 
 use arrow::datatypes::{Fields, SchemaRef};
-use sql::change::is_metadata;
-use sql::{Error, Result};
+use sql::change::{Op, Remembered, is_metadata};
+use sql::{Error, ErrorKind, Result};
 
-use self::batch::Pending;
+use self::batch::{Pending, RowFacts};
 use self::cache::Cache;
 use self::connect::Row;
 use self::event::{Event, Stop};
 use self::key::KeyPlan;
+use self::origin::{Known, OriginReader, key_hash};
 use self::outputs::{Outputs, row_of};
 use self::plan::{Plan, Shape};
 use self::read::Scratch;
 use self::unavailable::Placeholder;
 use crate::format::{Decoded, Decoder, Pushed, RawMessage};
+use crate::resend::{Fate, Memory};
 use crate::spec::model::DeclaredColumn;
 
 /// What Debezium writes in the place of a value that the source did not send, unless configured.
@@ -133,6 +137,9 @@ pub struct JsonDecoder {
     key_names: HashMap<String, Vec<String>>,
     /// Columns whose default was warned of.
     warned: HashSet<String>,
+    /// Present where events sent again are dropped.
+    origins: Option<OriginReader>,
+    memory: Option<Memory>,
 }
 
 impl JsonDecoder {
@@ -169,6 +176,8 @@ impl JsonDecoder {
             keys: Cache::default(),
             key_names: HashMap::new(),
             warned: HashSet::new(),
+            origins: None,
+            memory: None,
             declared,
             outputs,
             options,
@@ -207,6 +216,48 @@ impl JsonDecoder {
         self.plan_schemaless();
         Ok(())
     }
+}
+
+impl JsonDecoder {
+    /// Whether a row was sent again.
+    fn fate(&mut self, message: &RawMessage<'_>, facts: RowFacts) -> Result<Fate> {
+        let Some(memory) = &mut self.memory else {
+            return Ok(Fate::Fresh);
+        };
+        let origin = match &facts.known {
+            Known::Origin(origin) => Some(origin),
+            Known::Snapshot => None,
+            Known::Nothing => {
+                self.pending.rollback();
+                return Err(no_origin(message));
+            }
+        };
+        let deleted = message.key.filter(|_| facts.op == Op::Delete).map(key_hash);
+        Ok(memory.judge(message.partition, message.offset, origin, deleted))
+    }
+
+    fn fate_of_tombstone(&mut self, message: &RawMessage<'_>) -> Fate {
+        match (&mut self.memory, message.key) {
+            (Some(memory), Some(key)) => memory.tombstone(message.partition, key_hash(key)),
+            _ => Fate::Fresh,
+        }
+    }
+
+    fn resend(&mut self) -> Pushed {
+        self.pending.rollback();
+        self.pending.counts.resends += 1;
+        Pushed::Resend
+    }
+}
+
+fn no_origin(message: &RawMessage<'_>) -> Error {
+    Error::new(
+        ErrorKind::Policy,
+        "the event does not say where in its source it comes from, so nobody can tell whether it was sent again",
+    )
+    .at(format!("{}@{}", message.partition, message.offset))
+    .expected("a Debezium envelope whose `source` has the change's position")
+    .remedy("Set `source.resends: keep`; or send envelopes, without the unwrap transformation and without a CloudEvents converter.")
 }
 
 fn declared_row(columns: &[DeclaredColumn]) -> Result<Row> {
@@ -273,19 +324,25 @@ impl Decoder for JsonDecoder {
             result = Err(stop);
         }
         let pushed = match result {
-            Ok(Event::Row(facts)) => {
-                self.pending.commit(message, facts);
-                Pushed::Row
-            }
+            Ok(Event::Row(facts)) => match self.fate(message, facts)? {
+                Fate::Fresh => {
+                    self.pending.commit(message, facts);
+                    Pushed::Row
+                }
+                Fate::Resend => self.resend(),
+            },
             Ok(Event::NewSchema(schema)) => {
                 self.pending.rollback();
                 return Ok(Pushed::NewSchema(schema));
             }
-            Ok(Event::Null) if message.key.is_some() => {
-                self.pending.rollback();
-                self.pending.counts.tombstones += 1;
-                Pushed::Tombstone
-            }
+            Ok(Event::Null) if message.key.is_some() => match self.fate_of_tombstone(message) {
+                Fate::Fresh => {
+                    self.pending.rollback();
+                    self.pending.counts.tombstones += 1;
+                    Pushed::Tombstone
+                }
+                Fate::Resend => self.resend(),
+            },
             Ok(Event::Null | Event::Control | Event::Wrapped { .. } | Event::Cloud { .. }) => {
                 self.pending.rollback();
                 self.pending.counts.control += 1;
@@ -294,6 +351,9 @@ impl Decoder for JsonDecoder {
             Err(Stop::Fault(fault)) => {
                 self.pending.rollback();
                 self.pending.rejects.push(fault.into_reject(message));
+                if let Some(memory) = &mut self.memory {
+                    memory.judge(message.partition, message.offset, None, None);
+                }
                 Pushed::Reject
             }
             Err(Stop::Error(error)) => {
@@ -304,6 +364,16 @@ impl Decoder for JsonDecoder {
         self.pending.counts.records += 1;
         self.pending.counts.bytes += message.size() as u64;
         Ok(pushed)
+    }
+
+    fn drop_resends(&mut self, known: Remembered, window: usize) -> Result<()> {
+        self.origins = Some(OriginReader::new());
+        self.memory = Some(Memory::new(window, known));
+        Ok(())
+    }
+
+    fn take_remembered(&mut self) -> Option<Remembered> {
+        self.memory.as_mut().map(Memory::take)
     }
 
     fn len(&self) -> usize {

@@ -14,7 +14,8 @@ pub use sink::{
     SinkTarget,
 };
 pub use source::{
-    Bootstrap, DeclaredColumn, DeclaredType, Format, KafkaSpec, OffsetReset, SourceSpec, Topics,
+    Bootstrap, DeclaredColumn, DeclaredType, Format, KafkaSpec, OffsetReset, Resends, SourceSpec,
+    Topics,
 };
 
 /// A whole pipeline file.
