@@ -8,7 +8,7 @@ mod encoder;
 mod evolution;
 mod fixtures;
 mod flattened;
-mod harness;
+pub(crate) mod harness;
 mod metadata;
 mod rejects;
 mod resemblance;

@@ -4,6 +4,7 @@ mod cast;
 mod contract;
 mod crash;
 mod delta;
+mod find;
 mod harness;
 mod iceberg;
 mod quarantine;

@@ -118,6 +118,7 @@ impl Bench {
             schema_change: SchemaChange::Evolve,
             auto_offset_reset: OffsetReset::Earliest,
             fail_on_data_loss: true,
+            keyed: false,
             stop: CancellationToken::new(),
             clock: || 1_700_000_000_000_000,
         };

@@ -175,6 +175,7 @@ impl Bench {
             unavailable_placeholder: kafka.unavailable_placeholder.clone(),
             ignore_schema_change: false,
             keep_raw: true,
+            keyed: false,
         })
         .unwrap();
         let options = FeedOptions {
@@ -182,6 +183,7 @@ impl Bench {
             schema_change: SchemaChange::Evolve,
             auto_offset_reset: OffsetReset::Earliest,
             fail_on_data_loss: true,
+            keyed: false,
             stop: self.stop.clone(),
             clock: || 1_700_000_000_000_000,
         };

@@ -4,6 +4,7 @@ mod contract;
 mod discovery;
 mod kafka;
 mod loss;
+mod moves;
 mod replay;
 mod schema_change;
 mod support;

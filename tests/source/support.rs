@@ -220,6 +220,7 @@ pub fn options() -> FeedOptions {
         schema_change: SchemaChange::Evolve,
         auto_offset_reset: OffsetReset::Earliest,
         fail_on_data_loss: true,
+        keyed: false,
         stop: CancellationToken::new(),
         clock: || 1,
     }

@@ -2,18 +2,31 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::debian;
+use crate::note;
 use crate::ports;
 use crate::process::{self, Child};
 use crate::skip::{Missing, Need};
+use crate::sql::{self, Address, Console, LOCK_SECONDS, Manners, Session, Sql};
 
 const STARTING: Duration = Duration::from_secs(60);
+
+/// psql ends by itself when its connection is gone.
+const MANNERS: Manners = Manners {
+    echo: ("\\warn ", ""),
+    is_error: |line| {
+        ["ERROR:", "FATAL:", "PANIC:"]
+            .iter()
+            .any(|level| line.starts_with(level))
+    },
+    is_loss: |_| false,
+};
 
 /// A server: ours, or the one that `POSTGRES_URL` names (which must have `wal_level=logical`).
 #[derive(Debug)]
@@ -32,12 +45,15 @@ impl Server {
     /// [`Missing`] if a server cannot be had here.
     pub fn given_or_start() -> Result<Self, Missing> {
         match std::env::var("POSTGRES_URL") {
-            Ok(url) if !url.is_empty() => Ok(Self {
-                url,
-                psql: program("psql")?,
-                child: None,
-                _folder: None,
-            }),
+            Ok(url) if !url.is_empty() => {
+                note::external("POSTGRES_URL");
+                Ok(Self {
+                    url,
+                    psql: program("psql")?,
+                    child: None,
+                    _folder: None,
+                })
+            }
             _ => Self::start(),
         }
     }
@@ -120,22 +136,7 @@ impl Server {
 
     /// User, password, host, port and database of the URL, as Debezium wants them.
     pub fn address(&self) -> Address<'_> {
-        let rest = self
-            .url
-            .split_once("://")
-            .map_or(self.url.as_str(), |(_, rest)| rest);
-        let (credentials, rest) = rest.rsplit_once('@').unwrap_or(("postgres", rest));
-        let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
-        let (address, database) = rest.split_once('/').unwrap_or((rest, "postgres"));
-        let (host, port) = address.split_once(':').unwrap_or((address, "5432"));
-        let database = database.split('?').next().unwrap_or(database);
-        Address {
-            user,
-            password,
-            host,
-            port,
-            database,
-        }
+        Address::of(&self.url, "postgres", "5432", "postgres")
     }
 
     /// Runs SQL statements in one transaction each.
@@ -157,60 +158,48 @@ impl Server {
             .collect()
     }
 
-    fn try_execute(&self, sql: &str) -> Result<String, String> {
+    /// A connection that stays open.
+    pub fn session(&self) -> Box<dyn Session> {
+        let mut psql = self.psql();
+        // Errors with their SQLSTATE.
+        psql.args(["-v", "VERBOSITY=verbose"]);
+        let mut session = Console::start(psql, MANNERS);
+        let settings =
+            format!("SET client_min_messages = error; SET lock_timeout = '{LOCK_SECONDS}s'");
+        if let Err(said) = session.send(&settings) {
+            panic!("postgres: {said}");
+        }
+        // Deadlocks are told before the lock's timeout. Only a superuser may say so.
+        drop(session.send("SET deadlock_timeout = '200ms'"));
+        Box::new(session)
+    }
+
+    fn psql(&self) -> Command {
         let mut psql = Command::new(&self.psql);
-        psql.args([
-            "-X",
-            "-q",
-            "-A",
-            "-t",
-            "-v",
-            "ON_ERROR_STOP=1",
-            "-d",
-            &self.url,
-        ])
-        .env("PGCONNECT_TIMEOUT", "5")
-        .args(["-f", "-"]);
-        feed(&mut psql, sql)
+        psql.args(["-X", "-q", "-A", "-t", "-d", &self.url])
+            .env("PGCONNECT_TIMEOUT", "5");
+        psql
+    }
+
+    fn try_execute(&self, sql: &str) -> Result<String, String> {
+        let mut psql = self.psql();
+        psql.args(["-v", "ON_ERROR_STOP=1", "-f", "-"]);
+        sql::feed(&mut psql, sql)
     }
 }
 
-/// The parts of a server's URL.
-#[derive(Debug, Clone, Copy)]
-pub struct Address<'a> {
-    /// The role.
-    pub user: &'a str,
-    /// Its password; may be empty.
-    pub password: &'a str,
-    /// The host.
-    pub host: &'a str,
-    /// The port.
-    pub port: &'a str,
-    /// The database.
-    pub database: &'a str,
-}
-
-fn feed(command: &mut Command, input: &str) -> Result<String, String> {
-    use std::io::Write;
-    let mut process = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| error.to_string())?;
-    let mut stdin = process.stdin.take().ok_or("no standard input")?;
-    let input = input.to_owned();
-    // On a thread of its own: the program may answer before it has read everything.
-    let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
-    let output = process
-        .wait_with_output()
-        .map_err(|error| error.to_string())?;
-    // A program that failed early closes its input; its own words say more than the broken pipe.
-    drop(writer.join());
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+impl Sql for Server {
+    fn execute(&self, sql: &str) -> String {
+        Self::execute(self, sql)
     }
-    Err(String::from_utf8_lossy(&output.stderr).into_owned())
+
+    fn rows(&self, query: &str) -> Vec<Value> {
+        Self::rows(self, query)
+    }
+
+    fn session(&self) -> Box<dyn Session> {
+        Self::session(self)
+    }
 }
 
 fn program(name: &str) -> Result<PathBuf, Missing> {

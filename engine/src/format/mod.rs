@@ -105,6 +105,12 @@ pub trait Decoder: Send {
     /// [`sql::ErrorKind::Internal`] for a column that the schema does not have, or while rows are pending.
     fn project(&mut self, columns: &[String]) -> Result<()>;
 
+    /// The columns that the record needs, if it would be answered with [`Pushed::NewSchema`]. Takes nothing.
+    ///
+    /// # Errors
+    /// As [`Decoder::push`].
+    fn needs(&mut self, message: &RawMessage<'_>) -> Result<Option<SchemaRef>>;
+
     /// Takes one record.
     ///
     /// # Errors
@@ -127,6 +133,11 @@ pub trait Decoder: Send {
     /// [`Decoder::finish`].
     fn take_remembered(&mut self) -> Option<Remembered> {
         None
+    }
+
+    /// The key columns, in order, as configured or as the first message told; empty if they are not known.
+    fn key(&self) -> &[String] {
+        &[]
     }
 
     /// Rows pending.

@@ -3,6 +3,7 @@
 //! - [`schema`]: the columns that a target table gets from the columns that SQL returns.
 //! - [`cast`]: the one strict cast between the two.
 //! - [`delta`], [`iceberg`], [`catalog`]: open, create, check, read.
+//! - [`keys`], [`locate`]: the rows of given keys, found in Parquet files.
 //! - [`storage`]: errors of file systems and object stores as errors that say what to do.
 
 pub mod cast;
@@ -10,6 +11,8 @@ pub mod catalog;
 mod compatible;
 pub mod delta;
 pub mod iceberg;
+pub mod keys;
+pub mod locate;
 pub mod partitions;
 mod reserved;
 pub mod schema;

@@ -144,10 +144,10 @@ impl Processor {
         self.stop_at_rejects(&rejects)?;
         let quarantined = self.set_aside(&rejects, stop).await?;
         let written_at = Instant::now();
-        self.write_windows(&batch, stop).await?;
+        Box::pin(self.write_windows(&batch, stop)).await?;
         let receipt = self.commit(&rows, batch.span(), stop).await?;
         if let Some(windows) = &mut self.windows {
-            windows.committed().await;
+            Box::pin(windows.committed()).await;
         }
         let decode = batch.decode_time().unwrap_or_default().min(read.time);
         let stages = StageTimes {

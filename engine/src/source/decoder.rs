@@ -36,6 +36,7 @@ fn decoder(spec: &KafkaSpec, options: &SourceOptions) -> Result<Box<dyn Decoder>
             unavailable_placeholder: spec.unavailable_placeholder.clone(),
             ignore_schema_change: options.schema_change == SchemaChange::Ignore,
             keep_raw: options.keep_raw,
+            keyed: options.keyed,
         })?)),
     }
 }

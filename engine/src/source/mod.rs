@@ -14,6 +14,7 @@ mod decoder;
 mod feed;
 mod kafka;
 mod memory;
+mod moves;
 mod open;
 mod positions;
 mod reader;
@@ -41,6 +42,8 @@ pub struct SourceOptions {
     pub bounded: bool,
     /// Keep each row's raw record beside it, for rules that may set the row aside.
     pub keep_raw: bool,
+    /// The target is kept by key: [`DecoderOptions::keyed`](crate::format::debezium::DecoderOptions::keyed).
+    pub keyed: bool,
     /// What a changed schema does.
     pub schema_change: SchemaChange,
     /// Told to stop: `next` returns what it has, then `None`.

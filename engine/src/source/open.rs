@@ -58,6 +58,7 @@ where
                 schema_change: options.schema_change,
                 auto_offset_reset: spec.auto_offset_reset,
                 fail_on_data_loss: spec.fail_on_data_loss,
+                keyed: options.keyed,
                 stop: options.stop,
                 clock: || chrono::Utc::now().timestamp_micros(),
             },
@@ -86,6 +87,7 @@ where
         let options = SourceOptions {
             bounded: true,
             keep_raw: false,
+            keyed: false,
             schema_change: SchemaChange::Evolve,
             stop: CancellationToken::new(),
         };

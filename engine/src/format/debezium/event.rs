@@ -38,6 +38,10 @@ pub(super) enum Event<'a> {
     Row(RowFacts),
     /// No value: a tombstone if there is a key.
     Null,
+    /// A tombstone that is a row: its key columns are filled.
+    Tombstone(RowFacts),
+    /// A row or a tombstone that the source sent again.
+    Resend,
     /// Never a row.
     Control,
     /// Not taken: these columns are needed first.

@@ -31,6 +31,7 @@
 //! | an event that the source sent again | dropped, if the decoder was told to ([`crate::resend`]) |
 //! | the row of a delete | the Kafka key's columns, else the declared key columns of `before`; all of `before` only if `before_image_full` |
 
+mod admit;
 mod batch;
 mod cache;
 mod column;
@@ -44,6 +45,7 @@ mod fault;
 mod flattened;
 mod iso;
 mod key;
+mod keyed;
 mod layout;
 mod learn;
 mod metadata;
@@ -67,21 +69,21 @@ mod wire;
 use std::collections::{HashMap, HashSet};
 
 use arrow::datatypes::{Fields, SchemaRef};
-use sql::change::{Op, Remembered, is_metadata};
-use sql::{Error, ErrorKind, Result};
+use sql::change::{Remembered, is_metadata};
+use sql::{Error, Result};
 
-use self::batch::{Pending, RowFacts};
+use self::batch::Pending;
 use self::cache::Cache;
 use self::connect::Row;
 use self::event::{Event, Stop};
 use self::key::KeyPlan;
-use self::origin::{Known, OriginReader, key_hash};
+use self::origin::OriginReader;
 use self::outputs::{Outputs, row_of};
 use self::plan::{Plan, Shape};
 use self::read::Scratch;
 use self::unavailable::Placeholder;
 use crate::format::{Decoded, Decoder, Pushed, RawMessage};
-use crate::resend::{Fate, Memory};
+use crate::resend::Memory;
 use crate::spec::model::DeclaredColumn;
 
 /// What Debezium writes in the place of a value that the source did not send, unless configured.
@@ -102,6 +104,9 @@ pub struct DecoderOptions {
     pub ignore_schema_change: bool,
     /// Keep each row's raw record beside it.
     pub keep_raw: bool,
+    /// The target is kept by key: every row must have one, tombstones are rows, and key changes are noted. The key columns
+    /// must be projected. If `key` is empty it is that of the first message.
+    pub keyed: bool,
 }
 
 impl Default for DecoderOptions {
@@ -113,6 +118,7 @@ impl Default for DecoderOptions {
             unavailable_placeholder: UNAVAILABLE_PLACEHOLDER.to_owned(),
             ignore_schema_change: false,
             keep_raw: false,
+            keyed: false,
         }
     }
 }
@@ -133,6 +139,8 @@ pub struct JsonDecoder {
     schemaless: Option<Box<Plan>>,
     plans: Cache<Plan>,
     keys: Cache<KeyPlan>,
+    /// Whether the key columns were said, or are those of the messages.
+    key_is_said: bool,
     /// The key columns of each topic, sorted.
     key_names: HashMap<String, Vec<String>>,
     /// Columns whose default was warned of.
@@ -169,11 +177,12 @@ impl JsonDecoder {
         Ok(Self {
             known: declared.is_some(),
             schemaless: None,
-            pending: Pending::try_new(&outputs, options.keep_raw)?,
+            pending: Pending::try_new(&outputs, &options)?,
             placeholder,
             scratch: Scratch::default(),
             plans: Cache::default(),
             keys: Cache::default(),
+            key_is_said: !options.key.is_empty(),
             key_names: HashMap::new(),
             warned: HashSet::new(),
             origins: None,
@@ -183,6 +192,11 @@ impl JsonDecoder {
             options,
         }
         .planned())
+    }
+
+    /// Whether tombstones are rows. Before the columns are known there is nothing that they could delete.
+    fn wants_tombstones(&self) -> bool {
+        self.options.keyed && self.known
     }
 
     /// Makes the plan of messages without schema for the columns as they are now.
@@ -206,7 +220,7 @@ impl JsonDecoder {
                 "the decoder's columns were changed while rows are pending",
             ));
         }
-        let mut pending = Pending::try_new(&outputs, self.options.keep_raw)?;
+        let mut pending = Pending::try_new(&outputs, &self.options)?;
         pending.rejects = std::mem::take(&mut self.pending.rejects);
         pending.counts = std::mem::take(&mut self.pending.counts);
         self.pending = pending;
@@ -216,48 +230,6 @@ impl JsonDecoder {
         self.plan_schemaless();
         Ok(())
     }
-}
-
-impl JsonDecoder {
-    /// Whether a row was sent again.
-    fn fate(&mut self, message: &RawMessage<'_>, facts: RowFacts) -> Result<Fate> {
-        let Some(memory) = &mut self.memory else {
-            return Ok(Fate::Fresh);
-        };
-        let origin = match &facts.known {
-            Known::Origin(origin) => Some(origin),
-            Known::Snapshot => None,
-            Known::Nothing => {
-                self.pending.rollback();
-                return Err(no_origin(message));
-            }
-        };
-        let deleted = message.key.filter(|_| facts.op == Op::Delete).map(key_hash);
-        Ok(memory.judge(message.partition, message.offset, origin, deleted))
-    }
-
-    fn fate_of_tombstone(&mut self, message: &RawMessage<'_>) -> Fate {
-        match (&mut self.memory, message.key) {
-            (Some(memory), Some(key)) => memory.tombstone(message.partition, key_hash(key)),
-            _ => Fate::Fresh,
-        }
-    }
-
-    fn resend(&mut self) -> Pushed {
-        self.pending.rollback();
-        self.pending.counts.resends += 1;
-        Pushed::Resend
-    }
-}
-
-fn no_origin(message: &RawMessage<'_>) -> Error {
-    Error::new(
-        ErrorKind::Policy,
-        "the event does not say where in its source it comes from, so nobody can tell whether it was sent again",
-    )
-    .at(format!("{}@{}", message.partition, message.offset))
-    .expected("a Debezium envelope whose `source` has the change's position")
-    .remedy("Set `source.resends: keep`; or send envelopes, without the unwrap transformation and without a CloudEvents converter.")
 }
 
 fn declared_row(columns: &[DeclaredColumn]) -> Result<Row> {
@@ -316,33 +288,52 @@ impl Decoder for JsonDecoder {
         self.replace_outputs(outputs)
     }
 
+    fn needs(&mut self, message: &RawMessage<'_>) -> Result<Option<SchemaRef>> {
+        let decoded = self.decode(message);
+        self.pending.rollback();
+        match decoded {
+            Ok(Event::NewSchema(schema)) => Ok(Some(schema)),
+            // Pushing says the same.
+            Ok(_) | Err(Stop::Fault(_)) => Ok(None),
+            Err(Stop::Error(error)) => Err(*error),
+        }
+    }
+
     fn push(&mut self, message: &RawMessage<'_>) -> Result<Pushed> {
         let mut result = self.decode(message);
-        if matches!(result, Ok(Event::Row(_)))
-            && let Err(stop) = self.watch_key(message)
-        {
-            result = Err(stop);
+        if let Ok(Event::Row(facts)) = result {
+            result = self.admit(message, facts);
+        }
+        if matches!(result, Ok(Event::Null)) && message.key.is_some() {
+            result = self.admit_tombstone(message);
         }
         let pushed = match result {
-            Ok(Event::Row(facts)) => match self.fate(message, facts)? {
-                Fate::Fresh => {
-                    self.pending.commit(message, facts);
-                    Pushed::Row
-                }
-                Fate::Resend => self.resend(),
-            },
+            Ok(Event::Row(facts)) => {
+                self.pending.commit(message, facts);
+                Pushed::Row
+            }
+            Ok(Event::Tombstone(facts)) => {
+                self.pending.commit(message, facts);
+                self.pending.counts.tombstones += 1;
+                Pushed::Row
+            }
+            Ok(Event::Resend) => {
+                self.pending.rollback();
+                self.pending.counts.resends += 1;
+                Pushed::Resend
+            }
             Ok(Event::NewSchema(schema)) => {
                 self.pending.rollback();
+                if let Err(Stop::Error(error)) = self.learn_key(message) {
+                    return Err(*error);
+                }
                 return Ok(Pushed::NewSchema(schema));
             }
-            Ok(Event::Null) if message.key.is_some() => match self.fate_of_tombstone(message) {
-                Fate::Fresh => {
-                    self.pending.rollback();
-                    self.pending.counts.tombstones += 1;
-                    Pushed::Tombstone
-                }
-                Fate::Resend => self.resend(),
-            },
+            Ok(Event::Null) if message.key.is_some() => {
+                self.pending.rollback();
+                self.pending.counts.tombstones += 1;
+                Pushed::Tombstone
+            }
             Ok(Event::Null | Event::Control | Event::Wrapped { .. } | Event::Cloud { .. }) => {
                 self.pending.rollback();
                 self.pending.counts.control += 1;
@@ -374,6 +365,10 @@ impl Decoder for JsonDecoder {
 
     fn take_remembered(&mut self) -> Option<Remembered> {
         self.memory.as_mut().map(Memory::take)
+    }
+
+    fn key(&self) -> &[String] {
+        &self.options.key
     }
 
     fn len(&self) -> usize {

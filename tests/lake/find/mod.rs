@@ -1,0 +1,4 @@
+//! Keys looked up in Parquet files.
+
+mod keys;
+mod locate;
