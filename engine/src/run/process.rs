@@ -55,7 +55,7 @@ pub struct Processor {
     lookups_read: Instant,
     observer: Arc<Observer>,
     /// Present where events sent again are dropped.
-    windows: Option<WindowStore>,
+    windows: Option<Box<WindowStore>>,
 }
 
 impl Processor {
@@ -88,7 +88,7 @@ impl Processor {
 
     /// Makes what batches remember durable in `windows` before each commit.
     pub fn remember(&mut self, windows: Option<WindowStore>) {
-        self.windows = windows;
+        self.windows = windows.map(Box::new);
     }
 
     /// The SQL, planned for another source schema.
@@ -144,10 +144,10 @@ impl Processor {
         self.stop_at_rejects(&rejects)?;
         let quarantined = self.set_aside(&rejects, stop).await?;
         let written_at = Instant::now();
-        Box::pin(self.write_windows(&batch, stop)).await?;
+        self.write_windows(&batch, stop).await?;
         let receipt = self.commit(&rows, batch.span(), stop).await?;
         if let Some(windows) = &mut self.windows {
-            Box::pin(windows.committed()).await;
+            windows.committed().await;
         }
         let decode = batch.decode_time().unwrap_or_default().min(read.time);
         let stages = StageTimes {
