@@ -14,5 +14,6 @@ mod rejects;
 mod resemblance;
 mod roundtrip;
 mod shapes;
+mod tables;
 mod types;
 mod unavailable;

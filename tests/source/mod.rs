@@ -9,3 +9,4 @@ mod replay;
 mod schema_change;
 mod support;
 mod text_decoder;
+mod topics;

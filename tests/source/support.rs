@@ -10,7 +10,8 @@ use engine::source::{
     ReplayLog, TopicFeed, TopicFilter,
 };
 use engine::spec::model::{
-    Bootstrap, Format, KafkaSpec, OffsetReset, Resends, SchemaChange, SourceSpec, Topics,
+    Bootstrap, Format, KafkaSpec, OffsetReset, Resends, SchemaChange, SourceSpec, SourceTables,
+    Topics,
 };
 use rdkafka::config::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
@@ -57,6 +58,7 @@ pub fn spec(topics: Topics, bootstrap: Bootstrap) -> KafkaSpec {
         name: "customers".to_owned(),
         bootstrap,
         topics,
+        tables: SourceTables::Any,
         group_id: "engine-test".to_owned(),
         auto_offset_reset: OffsetReset::Earliest,
         fail_on_data_loss: true,

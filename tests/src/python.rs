@@ -159,6 +159,20 @@ impl Readers {
         self.table(&mut command)
     }
 
+    /// The change data feed of the Delta table in `path` from version `first` on, by the deltalake wheel: rows with
+    /// `_change_type`, `_commit_version` and `_commit_timestamp`.
+    pub fn changes(&self, path: &Path, first: u64) -> Table {
+        let mut command = self.script("tests/readers/read_changes.py");
+        self.table(command.arg(path).arg(first.to_string()))
+    }
+
+    /// The version history of the Delta table in `path`, oldest first: each version's `commitInfo` as the deltalake
+    /// wheel tells it.
+    pub fn history(&self, path: &Path) -> Vec<Value> {
+        let mut command = self.script("tests/readers/read_history.py");
+        self.lines(command.arg(path)).collect()
+    }
+
     /// The table that a script prints by `readers/canonical.py`.
     ///
     /// # Panics

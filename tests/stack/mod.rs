@@ -6,6 +6,7 @@ mod chaos;
 mod crash;
 mod customers;
 mod debezium;
+mod flows;
 mod full;
 mod generator;
 mod harness;

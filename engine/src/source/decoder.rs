@@ -30,6 +30,8 @@ pub async fn discover_schema(spec: &SourceSpec, connect: bool) -> Result<Option<
 fn decoder(spec: &KafkaSpec, options: &SourceOptions) -> Result<Box<dyn Decoder>> {
     match spec.format {
         Format::DebeziumJson => Ok(Box::new(JsonDecoder::try_new(DecoderOptions {
+            name: spec.name.clone(),
+            tables: spec.tables.clone(),
             columns: spec.columns.clone(),
             key: spec.key.clone(),
             before_image_full: spec.before_image_full,

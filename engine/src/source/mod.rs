@@ -34,6 +34,7 @@ pub use open::{discover_schema_with, learn_schema, open_log, open_with};
 pub use records::{Flow, LogEvent, RecordLog, Watermarks};
 pub use replay::ReplayLog;
 pub use topics::TopicFilter;
+pub(crate) use topics::{glob, is_glob};
 
 /// How a source is opened.
 #[derive(Debug, Clone)]

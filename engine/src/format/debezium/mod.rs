@@ -60,6 +60,7 @@ mod scan;
 mod source_block;
 mod string;
 mod structured;
+mod tables;
 mod temporal;
 mod text;
 mod top;
@@ -81,10 +82,11 @@ use self::origin::OriginReader;
 use self::outputs::{Outputs, row_of};
 use self::plan::{Plan, Shape};
 use self::read::Scratch;
+use self::tables::{Membership, TableFilter};
 use self::unavailable::Placeholder;
 use crate::format::{Decoded, Decoder, Pushed, RawMessage};
 use crate::resend::Memory;
-use crate::spec::model::DeclaredColumn;
+use crate::spec::model::{DeclaredColumn, SourceTables};
 
 /// What Debezium writes in the place of a value that the source did not send, unless configured.
 pub const UNAVAILABLE_PLACEHOLDER: &str = "__debezium_unavailable_value";
@@ -92,6 +94,10 @@ pub const UNAVAILABLE_PLACEHOLDER: &str = "__debezium_unavailable_value";
 /// How messages are decoded.
 #[derive(Debug, Clone)]
 pub struct DecoderOptions {
+    /// The source's name.
+    pub name: String,
+    /// Rows of which tables are decoded; the others are counted as control records.
+    pub tables: SourceTables,
     /// The row's columns; `None` learns them from the messages' schemas.
     pub columns: Option<Vec<DeclaredColumn>>,
     /// Key columns; empty: whatever columns the Kafka keys have.
@@ -112,6 +118,8 @@ pub struct DecoderOptions {
 impl Default for DecoderOptions {
     fn default() -> Self {
         Self {
+            name: String::new(),
+            tables: SourceTables::Any,
             columns: None,
             key: Vec::new(),
             before_image_full: false,
@@ -143,6 +151,7 @@ pub struct JsonDecoder {
     key_is_said: bool,
     /// The key columns of each topic, sorted.
     key_names: HashMap<String, Vec<String>>,
+    tables: TableFilter,
     /// Columns whose default was warned of.
     warned: HashSet<String>,
     /// Present where events sent again are dropped.
@@ -154,7 +163,7 @@ impl JsonDecoder {
     /// A decoder without rows.
     ///
     /// # Errors
-    /// [`sql::ErrorKind::Config`] if declared columns repeat a name, have a reserved one or a type that nothing is
+    /// [`sql::ErrorKind::Config`] if `tables` holds no pattern, if declared columns repeat a name, have a reserved one or a type that nothing is
     /// decoded to, if a key column is not declared, or if the placeholder is empty.
     pub fn try_new(options: DecoderOptions) -> Result<Self> {
         let placeholder = Placeholder::new(&options.unavailable_placeholder).ok_or_else(|| {
@@ -184,6 +193,7 @@ impl JsonDecoder {
             keys: Cache::default(),
             key_is_said: !options.key.is_empty(),
             key_names: HashMap::new(),
+            tables: TableFilter::try_new(&options.tables, &options.name)?,
             warned: HashSet::new(),
             origins: None,
             memory: None,
@@ -211,6 +221,28 @@ impl JsonDecoder {
         let declared = self.options.columns.as_deref();
         let plan = Plan::new(Shape::Open, row, row, &self.outputs, declared);
         self.schemaless = Some(Box::new(plan));
+    }
+
+    /// Decodes a message unless it is a row of a table that the source does not take.
+    fn decode_ours<'a>(&mut self, message: &RawMessage<'a>) -> Result<Event<'a>, Stop> {
+        let said = self.tables.ask(message)?;
+        if said == Membership::Foreign {
+            return Ok(Event::Control);
+        }
+        let event = self.decode(message)?;
+        let needs_a_table = match event {
+            Event::Row(_) | Event::NewSchema(_) => true,
+            // A foreign table's tombstone must not delete a row of ours.
+            Event::Null => message.key.is_some() && self.wants_tombstones(),
+            _ => false,
+        };
+        if said == Membership::Unsaid
+            && needs_a_table
+            && self.tables.ask_topic(message)? == Membership::Foreign
+        {
+            return Ok(Event::Control);
+        }
+        Ok(event)
     }
 
     /// Decodes to these columns from now on.
@@ -289,7 +321,7 @@ impl Decoder for JsonDecoder {
     }
 
     fn needs(&mut self, message: &RawMessage<'_>) -> Result<Option<SchemaRef>> {
-        let decoded = self.decode(message);
+        let decoded = self.decode_ours(message);
         self.pending.rollback();
         match decoded {
             Ok(Event::NewSchema(schema)) => Ok(Some(schema)),
@@ -300,7 +332,7 @@ impl Decoder for JsonDecoder {
     }
 
     fn push(&mut self, message: &RawMessage<'_>) -> Result<Pushed> {
-        let mut result = self.decode(message);
+        let mut result = self.decode_ours(message);
         if let Ok(Event::Row(facts)) = result {
             result = self.admit(message, facts);
         }

@@ -6,14 +6,12 @@ use arrow::array::RecordBatch;
 use deltalake::kernel::transaction::{CommitData, TransactionError};
 use deltalake::kernel::{Action, Add, Transaction};
 use deltalake::logstore::CommitOrBytes;
-use deltalake::protocol::{DeltaOperation, SaveMode};
-use serde_json::Value;
 use sql::change::Span;
 use sql::{Error, ErrorKind, Result};
 use uuid::Uuid;
 
-use super::DeltaSink;
 use super::progress::app_id;
+use super::{DeltaSink, history};
 use crate::lake::storage::storage_error;
 use crate::sink::protocol::{MAX_ATTEMPTS, Standing, check_batch, standing};
 use crate::sink::{Receipt, failpoint};
@@ -61,10 +59,10 @@ impl DeltaSink {
     ) -> Result<Receipt> {
         // Tells our own commit from another engine's of the same span.
         let mark = Uuid::new_v4().to_string();
-        let added = rows.iter().map(|batch| batch.num_rows() as u64).sum();
+        let added: u64 = rows.iter().map(|batch| batch.num_rows() as u64).sum();
         let mut unclear = None;
         for conflicts in 0..MAX_ATTEMPTS {
-            match self.attempt(files, span, &mark).await? {
+            match self.attempt(files, added, span, &mark).await? {
                 Attempt::Done => {
                     self.version += 1;
                     self.stored.try_advance(span)?;
@@ -118,23 +116,17 @@ impl DeltaSink {
         })
     }
 
-    async fn attempt(&self, files: &[Add], span: &Span, mark: &str) -> Result<Attempt> {
-        let actions = files.iter().cloned().map(Action::Add).collect();
-        let operation = DeltaOperation::Write {
-            mode: SaveMode::Append,
-            partition_by: (!self.partition_by.is_empty()).then(|| self.partition_by.clone()),
-            predicate: None,
-        };
-        let facts = HashMap::from([
-            ("isBlindAppend".to_owned(), Value::Bool(true)),
-            ("engineCommit".to_owned(), Value::String(mark.to_owned())),
-        ]);
+    async fn attempt(&self, files: &[Add], rows: u64, span: &Span, mark: &str) -> Result<Attempt> {
+        let history = history::commit_info(self, files, rows, span, mark)?;
+        let actions = std::iter::once(Action::CommitInfo(history))
+            .chain(files.iter().cloned().map(Action::Add))
+            .collect();
         let positions = span
             .to()
             .iter()
             .map(|(partition, next)| Transaction::new(app_id(&self.pipeline, partition), next))
             .collect();
-        let bytes = CommitData::new(actions, operation, facts, positions)
+        let bytes = CommitData::new(actions, history::operation(self), HashMap::new(), positions)
             .get_bytes()
             .map_err(|error| Error::internal("a commit cannot be written down").source(error))?;
         let next = self.version + 1;

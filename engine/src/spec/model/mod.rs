@@ -15,7 +15,7 @@ pub use sink::{
 };
 pub use source::{
     Bootstrap, DeclaredColumn, DeclaredType, Format, KafkaSpec, OffsetReset, Resends, SourceSpec,
-    Topics,
+    SourceTables, Topics,
 };
 
 /// A whole pipeline file.
@@ -132,6 +132,8 @@ pub struct DeltaTableSpec {
     pub path: String,
     /// Object store options.
     pub storage_options: BTreeMap<String, String>,
+    /// Table properties that a sink sets: when it makes the table, and later where the table says otherwise.
+    pub properties: BTreeMap<String, String>,
 }
 
 /// One entry of `rules:`.
