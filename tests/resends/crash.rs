@@ -102,6 +102,7 @@ impl Pipeline {
     fn delta(&self) -> DeltaTableSpec {
         DeltaTableSpec {
             path: self.table().display().to_string(),
+            properties: Default::default(),
             storage_options: Default::default(),
         }
     }

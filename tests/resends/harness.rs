@@ -104,10 +104,7 @@ impl Bench {
 
     fn feed(&self, spec: &PipelineSpec) -> TopicFeed {
         let SourceSpec::Kafka(kafka) = &spec.source;
-        let log = MemoryLog::new(
-            self.topics.clone(),
-            TopicFilter::Names(vec![TOPIC.to_owned()]),
-        );
+        let log = MemoryLog::new(self.topics.clone(), TopicFilter::named([TOPIC]));
         let decoder = JsonDecoder::try_new(DecoderOptions {
             columns: kafka.columns.clone(),
             before_image_full: true,
