@@ -32,7 +32,7 @@ pub(super) struct Verdict {
     pub(super) commits: u64,
     /// Files under the warehouse and their bytes.
     pub(super) files: (u64, u64),
-    complaints: Vec<Box<Complaint>>,
+    complaints: Vec<Complaint>,
 }
 
 /// What the connector of a database sent.
@@ -111,7 +111,7 @@ impl Verdict {
                 println!("{}: {complaint}", job.name);
                 self.lost += complaint.count("events without a row");
                 self.doubled += complaint.count("more than once");
-                self.complaints.push(complaint);
+                self.complaints.push(*complaint);
             }
         }
     }
