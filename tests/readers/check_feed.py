@@ -8,7 +8,7 @@ import json
 import sys
 
 import pyarrow
-from deltalake import DeltaTable
+from deltalake import DeltaTable, QueryBuilder
 
 from canonical import line, value
 
@@ -26,7 +26,8 @@ def spelt(row):
 
 
 def state(version):
-    return collections.Counter(spelt(row) for row in rows(DeltaTable(path, version=version).to_pyarrow_table()))
+    query = QueryBuilder().register("t", DeltaTable(path, version=version)).execute("SELECT * FROM t")
+    return collections.Counter(spelt(row) for row in rows(pyarrow.table(query.read_all())))
 
 
 feed = collections.defaultdict(list)

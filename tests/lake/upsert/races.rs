@@ -91,7 +91,7 @@ async fn meanwhile(done: &AtomicBool, mut work: impl AsyncFnMut()) {
     }
 }
 
-const LARGE: i64 = 40_000;
+const LARGE: i64 = 12_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_append_of_other_keys_costs_only_a_look_at_its_files() {
@@ -127,7 +127,7 @@ async fn an_append_of_other_keys_costs_only_a_look_at_its_files() {
         [format!("{next}|{next}|{}", LARGE * (LARGE - 1))]
     );
     assert_eq!(orphans(&bench), [""; 0]);
-    bench.feed_tells_every_version();
+    bench.feed_tells(receipt.version);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -162,7 +162,7 @@ async fn rows_of_our_keys_that_come_in_between_are_found() {
     assert_eq!(below(&ours, LARGE), usize::try_from(LARGE).unwrap());
     assert!(ours.keys().all(|row| row.contains("|us|")));
     assert_eq!(orphans(&bench), [""; 0]);
-    bench.feed_tells_every_version();
+    bench.feed_tells(receipt.version);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -242,16 +242,12 @@ fn the_wheel_changes_the_table_in_between() {
                 .await;
         });
         let rows = runtime.block_on(bench.rows());
-        let ids: Vec<_> = rows
+        let ids = rows
             .iter()
-            .map(|row| row.split('|').next().unwrap())
-            .collect();
-        let mut expected: Vec<_> = [
-            "0", "2", "3", "4", "6", "7", "8", "9", "20", "21", "22", "23", "24",
-        ]
-        .into();
-        expected.sort_unstable();
-        assert_eq!(ids, expected);
+            .map(|row| row.split('|').next().unwrap().parse::<i64>().unwrap());
+        let mut ids: Vec<_> = ids.collect();
+        ids.sort_unstable();
+        assert_eq!(ids, [0, 2, 3, 4, 6, 7, 8, 9, 20, 21, 22, 23, 24]);
         let location = Location::Delta(bench.folder.clone());
         for reader in location.readers() {
             let table = readers.read(reader, &location);

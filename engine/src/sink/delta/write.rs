@@ -62,7 +62,7 @@ impl DeltaSink {
 
     /// One batch per partition value, in order of first appearance, rows in their order: the library's own split
     /// sorts the rows by partition, and its sort is not stable.
-    pub(super) fn split(&self, batch: &RecordBatch) -> Result<Vec<RecordBatch>> {
+    fn split(&self, batch: &RecordBatch) -> Result<Vec<RecordBatch>> {
         if self.partition_by.is_empty() {
             return Ok(vec![batch.clone()]);
         }

@@ -77,6 +77,7 @@ pub(super) struct Output {
 pub(super) struct OpenFile {
     writer: PartitionWriter,
     columns: SchemaRef,
+    partition: HashMap<String, Option<String>>,
 }
 
 impl Output {
@@ -113,27 +114,40 @@ impl Output {
 
     /// A data file of `partition`.
     pub(super) fn data(&self, partition: &[ScalarValue]) -> Result<OpenFile> {
-        self.open(partition, Arc::clone(&self.store), &self.columns)
+        self.open(partition, true, Arc::clone(&self.store), &self.columns)
     }
 
     /// A file of the feed, of `partition`.
     pub(super) fn feed_file(&self, partition: &[ScalarValue]) -> Result<OpenFile> {
         let folder = PrefixStore::new(Arc::clone(&self.store), FEED_FOLDER);
-        self.open(partition, Arc::new(folder), &self.feed_columns)
+        self.open(partition, false, Arc::new(folder), &self.feed_columns)
     }
 
+    /// With `folders` the file lies in one that is named for its partition, unless the name would need to be encoded: readers
+    /// disagree on how often, and it may grow too long. The log says what partition a file is of, not its path.
     fn open(
         &self,
         partition: &[ScalarValue],
+        folders: bool,
         store: Arc<dyn ObjectStore>,
         columns: &SchemaRef,
     ) -> Result<OpenFile> {
         let failed = |error| storage_error("write a data file", &self.place, error);
+        let mut texts = HashMap::new();
         let mut values = Vec::with_capacity(partition.len());
         for (name, value) in self.partition_by.iter().zip(partition) {
-            let value = ScalarExt::from_array(one(value)?.as_ref(), 0)
+            let own = ScalarExt::from_array(one(value)?.as_ref(), 0)
                 .ok_or_else(|| Error::internal("a value that cannot be a partition"))?;
-            values.push((name.clone(), value));
+            let text = (!value.is_null()).then(|| ScalarExt::serialize(&own));
+            texts.insert(name.clone(), text);
+            values.push((name.clone(), own));
+        }
+        if !folders
+            || !texts
+                .iter()
+                .all(|(name, text)| is_plain(name, text.as_deref()))
+        {
+            values.clear();
         }
         let config = PartitionWriterConfig::try_new(
             Arc::clone(columns),
@@ -152,6 +166,7 @@ impl Output {
         Ok(OpenFile {
             writer: writer.map_err(failed)?,
             columns: Arc::clone(columns),
+            partition: texts,
         })
     }
 
@@ -209,11 +224,21 @@ impl Output {
     }
 
     async fn end(&self, file: OpenFile) -> Result<Vec<Add>> {
-        file.writer
-            .close()
-            .await
-            .map_err(|error| storage_error("write a data file", &self.place, error))
+        let closed = file.writer.close().await;
+        let mut files =
+            closed.map_err(|error| storage_error("write a data file", &self.place, error))?;
+        for written in &mut files {
+            written.partition_values.clone_from(&file.partition);
+        }
+        Ok(files)
     }
+}
+
+/// Whether a folder `name=text` needs no encoding.
+fn is_plain(name: &str, text: Option<&str>) -> bool {
+    let text = text.unwrap_or_default();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    name.len() + text.len() <= 200 && name.chars().chain(text.chars()).all(plain)
 }
 
 /// The columns to keep statistics of, where the table's settings would leave out a column of the key.

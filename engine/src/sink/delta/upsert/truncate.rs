@@ -28,6 +28,8 @@ impl Rewrite<'_> {
             if self.output.feed {
                 self.tell_of(path, file, key, &mut known, &mut moved)
                     .await?;
+            } else {
+                self.plan.counts.deleted += file.rows.unwrap_or(0);
             }
         }
         let keys: Vec<u32> = (0_u32..).take(self.change.rows.num_rows()).collect();
