@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use datafusion::prelude::{SessionConfig, SessionContext};
-use engine::spec::model::PartitionTransform;
+use engine::spec::model::{PartitionTransform, SinkTarget};
 use serde_json::Value;
 use sql::change::Partition;
 
@@ -129,4 +129,72 @@ async fn rows_without_a_partition_value_have_a_partition() {
             .await;
         assert_eq!(longs(&nulls), [0, 1, 2, 3], "{kind:?}");
     }
+}
+
+fn history(bench: &Bench, version: u64) -> Value {
+    let mut actions = commit(bench, version);
+    actions.remove(0)["commitInfo"].take()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_history_says_what_a_commit_did_and_where_its_rows_come_from() {
+    let bench = Bench::new(Kind::Delta);
+    let mut sink = bench.sink().await;
+    let batch = fitted(sink.as_ref(), &rows(0, 5));
+    sink.write(&[batch], &step(0, 5)).await.unwrap();
+    sink.write(&[], &step(5, 9)).await.unwrap();
+    let [first, second] = [1, 2].map(|version| history(&bench, version));
+    for (info, read, metrics, offsets) in [
+        (&first, 0, ("1", "5"), "[null,5]"),
+        (&second, 1, ("0", "0"), "[5,9]"),
+    ] {
+        assert_eq!(info["operation"], "WRITE");
+        assert_eq!(info["operationParameters"]["mode"], "Append");
+        assert_eq!(info["readVersion"], read);
+        assert!(info["engineInfo"].as_str().unwrap().starts_with("engine/"));
+        assert_eq!(info["operationMetrics"]["numFiles"], metrics.0);
+        assert_eq!(info["operationMetrics"]["numOutputRows"], metrics.1);
+        assert_eq!(
+            info["userMetadata"],
+            format!(r#"{{"pipeline":"customers","offsets":{{"db.customers/0":{offsets}}}}}"#)
+        );
+    }
+}
+
+fn properties(bench: &Bench, version: u64) -> Value {
+    let metadata = commit(bench, version)
+        .into_iter()
+        .find_map(|action| action.get("metaData").cloned());
+    metadata.expect("a metaData action")["configuration"].take()
+}
+
+fn with_properties(mut bench: Bench, said: &[(&str, &str)]) -> Bench {
+    let SinkTarget::Delta(table) = &mut bench.spec.target else {
+        panic!("{:?}", bench.spec)
+    };
+    let said = said.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+    table.properties = said.collect();
+    bench
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn properties_are_set_in_a_new_table_and_later_where_they_differ() {
+    let off = [("delta.enableChangeDataFeed", "false"), ("team", "sales")];
+    let bench = with_properties(Bench::new(Kind::Delta), &off);
+    write_steps(&bench, 0, 1).await;
+    assert_eq!(properties(&bench, 0)["delta.enableChangeDataFeed"], "false");
+    assert_eq!(properties(&bench, 0)["team"], "sales");
+    // The same again is no commit; another value is one.
+    write_steps(&bench, 1, 2).await;
+    let on = [("delta.enableChangeDataFeed", "true")];
+    let bench = with_properties(bench, &on);
+    write_steps(&bench, 2, 3).await;
+    assert_eq!(history(&bench, 3)["operation"], "SET TBLPROPERTIES");
+    assert_eq!(properties(&bench, 3)["delta.enableChangeDataFeed"], "true");
+    assert_eq!(properties(&bench, 3)["team"], "sales");
+    write_steps(&bench, 3, 4).await;
+    assert_eq!(history(&bench, 5)["operation"], "WRITE");
+    let stored = bench.sink().await.progress().await.unwrap();
+    assert_eq!(stored.get(&Partition::new("db.customers", 0)), Some(4));
+    assert_eq!(bench.ids().await, [0, 1, 2, 3]);
 }

@@ -40,6 +40,7 @@ pub fn delta_spec(path: &Path) -> DeltaTableSpec {
     DeltaTableSpec {
         path: path.display().to_string(),
         storage_options: BTreeMap::new(),
+        properties: BTreeMap::new(),
     }
 }
 

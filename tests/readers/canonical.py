@@ -4,6 +4,7 @@ import base64
 import datetime
 import decimal
 import json
+import math
 import sys
 
 
@@ -20,6 +21,8 @@ def value(cell):
         return cell.isoformat()
     if isinstance(cell, bytes):
         return base64.b64encode(cell).decode()
+    if isinstance(cell, float) and not math.isfinite(cell):
+        return "NaN" if math.isnan(cell) else "Infinity" if cell > 0 else "-Infinity"
     if isinstance(cell, dict):
         return {name: value(inner) for name, inner in cell.items()}
     if isinstance(cell, (list, tuple)):

@@ -164,10 +164,7 @@ impl Bench {
         let SourceSpec::Kafka(kafka) = &self.spec.source;
         self.topics.create(&Partition::new(TOPIC, 0));
         self.log_gone = Arc::default();
-        let log = MemoryLog::new(
-            self.topics.clone(),
-            TopicFilter::Names(vec![TOPIC.to_owned()]),
-        );
+        let log = MemoryLog::new(self.topics.clone(), TopicFilter::named([TOPIC]));
         let decoder = JsonDecoder::try_new(DecoderOptions {
             columns: kafka.columns.clone(),
             key: kafka.key.clone(),
@@ -175,6 +172,7 @@ impl Bench {
             unavailable_placeholder: kafka.unavailable_placeholder.clone(),
             ignore_schema_change: false,
             keep_raw: true,
+            ..DecoderOptions::default()
         })
         .unwrap();
         let options = FeedOptions {
@@ -182,6 +180,7 @@ impl Bench {
             schema_change: SchemaChange::Evolve,
             auto_offset_reset: OffsetReset::Earliest,
             fail_on_data_loss: true,
+            keyed: false,
             stop: self.stop.clone(),
             clock: || 1_700_000_000_000_000,
         };

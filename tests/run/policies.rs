@@ -239,7 +239,8 @@ fn names(table: &MemoryTable) -> Vec<String> {
 async fn every_partition_of_every_topic_has_its_own_position() {
     for topics in [
         "  topics: [shop.a, shop.b]",
-        "  topics_regex: \"shop\\\\.[ab]\"",
+        "  topics_regex: \"shop\\\\.[ab]\"\n  tables: [\"*\"]",
+        "  topics: [\"shop.a*\", shop.b]\n  tables: [a, b]",
     ] {
         let source =
             format!("{topics}\n  columns: |\n    id BIGINT NOT NULL PRIMARY KEY, name TEXT");

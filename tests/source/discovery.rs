@@ -21,6 +21,7 @@ fn source_options(bounded: bool) -> SourceOptions {
     SourceOptions {
         bounded,
         keep_raw: false,
+        keyed: false,
         schema_change: SchemaChange::Evolve,
         stop: CancellationToken::new(),
     }

@@ -10,7 +10,7 @@ use engine::source::{
     ReplayLog, TopicFeed, TopicFilter,
 };
 use engine::spec::model::{
-    Bootstrap, Format, KafkaSpec, OffsetReset, SchemaChange, SourceSpec, Topics,
+    Bootstrap, Format, KafkaSpec, OffsetReset, SchemaChange, SourceSpec, SourceTables, Topics,
 };
 use rdkafka::config::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
@@ -57,6 +57,7 @@ pub fn spec(topics: Topics, bootstrap: Bootstrap) -> KafkaSpec {
         name: "customers".to_owned(),
         bootstrap,
         topics,
+        tables: SourceTables::Any,
         group_id: "engine-test".to_owned(),
         auto_offset_reset: OffsetReset::Earliest,
         fail_on_data_loss: true,
@@ -219,6 +220,7 @@ pub fn options() -> FeedOptions {
         schema_change: SchemaChange::Evolve,
         auto_offset_reset: OffsetReset::Earliest,
         fail_on_data_loss: true,
+        keyed: false,
         stop: CancellationToken::new(),
         clock: || 1,
     }

@@ -58,6 +58,22 @@ impl Decoder for TextDecoder {
         Ok(())
     }
 
+    fn needs(&mut self, message: &RawMessage<'_>) -> Result<Option<SchemaRef>> {
+        let text = message.value.map(String::from_utf8_lossy);
+        let column = text
+            .as_deref()
+            .and_then(|text| text.strip_prefix('+')?.split_once(':'))
+            .map(|(column, _)| column.to_owned());
+        let mut columns = self.columns.clone().unwrap_or_default();
+        match column {
+            Some(column) if !columns.contains(&column) => {
+                columns.push(column);
+                Ok(Some(schema_of(&columns)))
+            }
+            _ => Ok(None),
+        }
+    }
+
     fn push(&mut self, message: &RawMessage<'_>) -> Result<Pushed> {
         self.pushed.fetch_add(1, Ordering::SeqCst);
         let text = message

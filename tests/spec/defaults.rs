@@ -81,6 +81,7 @@ source:
   name: t
   bootstrap_servers: localhost:9092
   topics: [a.b.c]
+  tables: null  # default: whatever is in the topics
   group_id: engine-p  # default
   auto_offset_reset: earliest  # default
   fail_on_data_loss: true  # default
@@ -100,6 +101,7 @@ sink:
   mode: append
   path: {}
   storage_options: {{}}  # default
+  table_properties: {{}}  # default
   partition_by: []  # default
 observability:  # default
   metrics: null  # default: 127.0.0.1:8000, or a free port if that is busy

@@ -64,10 +64,17 @@ pub struct Worker {
 struct Node {
     // Before the folder: the process must be gone when the folder goes.
     child: Child,
-    plugins: String,
+    plugins: Plugins,
     port: u16,
     starts: u8,
     folder: TempDir,
+}
+
+/// Where a worker's plugins are, and how it finds them.
+#[derive(Debug)]
+struct Plugins {
+    path: String,
+    discovery: &'static str,
 }
 
 impl Worker {
@@ -103,20 +110,24 @@ impl Worker {
     /// # Errors
     /// [`Missing`] if its jars or Java cannot be had here.
     pub fn start_flushing(broker: &Broker, flush: Duration) -> Result<Self, Missing> {
-        let plugins: Result<Vec<PathBuf>, Missing> = CONNECTORS
-            .iter()
-            .map(|name| {
-                maven::unpacked(
-                    &format!("debezium-{name}-{DEBEZIUM}"),
-                    &format!("io.debezium:debezium-connector-{name}:{DEBEZIUM}:tar.gz:plugin"),
-                )
-            })
-            .collect();
-        let plugins: Vec<String> = plugins?
-            .iter()
-            .map(|path| path.display().to_string())
-            .collect();
-        let plugins = plugins.join(",");
+        Self::start_own(broker, flush, Plugins::debezium()?)
+    }
+
+    /// The same as [`start`](Self::start) with more plugins: folders that hold a folder for each. They need not say
+    /// what they provide: the worker looks into every class, so it starts later.
+    ///
+    /// # Errors
+    /// [`Missing`] if its jars or Java cannot be had here.
+    pub fn start_with(broker: &Broker, folders: &[PathBuf]) -> Result<Self, Missing> {
+        let mut plugins = Plugins::debezium()?;
+        for folder in folders {
+            plugins.path += &format!(",{}", folder.display());
+        }
+        plugins.discovery = "hybrid_warn";
+        Self::start_own(broker, OFTEN, plugins)
+    }
+
+    fn start_own(broker: &Broker, flush: Duration, plugins: Plugins) -> Result<Self, Missing> {
         let folder = TempDir::with_prefix("engine-connect-").expect("a temporary folder");
         let port = ports::free();
         let properties = properties(broker.bootstrap(), &plugins, port, flush, 1);
@@ -355,6 +366,25 @@ impl Worker {
     }
 }
 
+impl Plugins {
+    fn debezium() -> Result<Self, Missing> {
+        let folders: Result<Vec<String>, Missing> = CONNECTORS
+            .iter()
+            .map(|name| {
+                let folder = maven::unpacked(
+                    &format!("debezium-{name}-{DEBEZIUM}"),
+                    &format!("io.debezium:debezium-connector-{name}:{DEBEZIUM}:tar.gz:plugin"),
+                )?;
+                Ok(folder.display().to_string())
+            })
+            .collect();
+        Ok(Self {
+            path: folders?.join(","),
+            discovery: "service_load",
+        })
+    }
+}
+
 /// The name of the connector that captures into topics with `prefix`.
 pub fn connector(prefix: &str) -> String {
     format!("{prefix}-connector")
@@ -366,12 +396,13 @@ fn advertised(start: u8) -> String {
     format!("127.0.0.{start}")
 }
 
-fn properties(bootstrap: &str, plugins: &str, port: u16, flush: Duration, start: u8) -> String {
+fn properties(bootstrap: &str, plugins: &Plugins, port: u16, flush: Duration, start: u8) -> String {
     let host = advertised(start);
+    let Plugins { path, discovery } = plugins;
     format!(
         "bootstrap.servers={bootstrap}\ngroup.id=connect-{port}\nlisteners=http://127.0.0.1:{port}\n\
          rest.advertised.host.name={host}\nrest.advertised.port={port}\n\
-         plugin.path={plugins}\nplugin.discovery=service_load\n\
+         plugin.path={path}\nplugin.discovery={discovery}\n\
          key.converter=org.apache.kafka.connect.json.JsonConverter\nkey.converter.schemas.enable=false\n\
          value.converter=org.apache.kafka.connect.json.JsonConverter\nvalue.converter.schemas.enable=false\n\
          session.timeout.ms=6000\nheartbeat.interval.ms=1000\nscheduled.rebalance.max.delay.ms=0\n\

@@ -12,7 +12,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
+use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 use tempfile::TempDir;
@@ -22,6 +22,7 @@ use crate::maven;
 use crate::note;
 use crate::ports;
 use crate::process::{self, Child};
+use crate::proxy::Cutter;
 use crate::skip::Missing;
 use crate::slots::{Slot, Slots};
 use crate::wait;
@@ -76,6 +77,15 @@ pub(crate) fn java(folder: &std::path::Path, heap: &str) -> Result<Command, Miss
     Ok(java)
 }
 
+/// A record's key and value as they are in Kafka.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bytes {
+    /// The key.
+    pub key: Option<Vec<u8>>,
+    /// The value; `None` is a tombstone.
+    pub value: Option<Vec<u8>>,
+}
+
 /// A broker: ours, or the one that `KAFKA_BROKERS` names.
 #[derive(Debug)]
 pub struct Broker {
@@ -116,18 +126,40 @@ impl Broker {
     /// # Errors
     /// [`Missing`] if its jars or Java cannot be had here.
     pub fn start() -> Result<Self, Missing> {
+        Self::start_with(None)
+    }
+
+    /// The same, with a third listener that is reached through a [`Cutter`] only: clients that are given
+    /// [`Cutter::address`] stay behind it, because that is the address the broker tells them. The cutter's address
+    /// outlives a restart of the broker.
+    ///
+    /// # Errors
+    /// [`Missing`] if its jars or Java cannot be had here.
+    pub fn start_behind_cutter() -> Result<(Self, Cutter), Missing> {
+        let listens = format!("127.0.0.1:{}", ports::free());
+        let cutter = Cutter::before(&listens);
+        let told = cutter.address();
+        Ok((Self::start_with(Some((&listens, &told)))?, cutter))
+    }
+
+    /// `cut`: where a third listener listens, and what it tells clients.
+    fn start_with(cut: Option<(&str, &str)>) -> Result<Self, Missing> {
         let slot = SLOTS.take();
         let folder = TempDir::with_prefix("engine-kafka-").expect("a temporary folder");
         let (plain, sasl, controller) = (ports::free(), ports::free(), ports::free());
         let bootstrap = format!("127.0.0.1:{plain}");
         let sasl = format!("127.0.0.1:{sasl}");
         let data = folder.path().join("data");
+        let [listens, told] = match cut {
+            Some((listens, told)) => [listens, told].map(|at| format!(",CUT://{at}")),
+            None => [String::new(), String::new()],
+        };
         let properties = format!(
             "process.roles=broker,controller\nnode.id=1\n\
              controller.quorum.voters=1@127.0.0.1:{controller}\ncontroller.listener.names=CONTROLLER\n\
-             listeners=PLAINTEXT://{bootstrap},SASL_PLAINTEXT://{sasl},CONTROLLER://127.0.0.1:{controller}\n\
-             advertised.listeners=PLAINTEXT://{bootstrap},SASL_PLAINTEXT://{sasl}\n\
-             listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT\n\
+             listeners=PLAINTEXT://{bootstrap},SASL_PLAINTEXT://{sasl},CONTROLLER://127.0.0.1:{controller}{listens}\n\
+             advertised.listeners=PLAINTEXT://{bootstrap},SASL_PLAINTEXT://{sasl}{told}\n\
+             listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CUT:PLAINTEXT\n\
              inter.broker.listener.name=PLAINTEXT\nsasl.enabled.mechanisms=PLAIN\n\
              listener.name.sasl_plaintext.plain.sasl.jaas.config=\
              org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\";\n\
@@ -332,6 +364,18 @@ impl Broker {
 
     /// Every committed record of a topic from its start to the ends it has now, by partition and offset.
     pub fn read(&self, topic: &str) -> Vec<Record> {
+        self.read_each(topic, |message| record_of(message))
+    }
+
+    /// The same as keys and values of bytes, for messages that are no text.
+    pub fn read_bytes(&self, topic: &str) -> Vec<Bytes> {
+        self.read_each(topic, |message| Bytes {
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.payload().map(<[u8]>::to_vec),
+        })
+    }
+
+    fn read_each<T>(&self, topic: &str, of: impl Fn(&BorrowedMessage<'_>) -> T) -> Vec<T> {
         let mut config = self.client();
         config
             .set("group.id", "harness")
@@ -355,15 +399,18 @@ impl Broker {
         let mut ended = BTreeSet::new();
         while ended.len() < partitions {
             match consumer.poll(ANSWERING).expect("records before the ends") {
-                Ok(message) => records.push(record_of(&message)),
+                Ok(message) => {
+                    let place = (message.partition(), message.offset());
+                    records.push((place, of(&message)));
+                }
                 Err(KafkaError::PartitionEOF(partition)) => {
                     ended.insert(partition);
                 }
                 Err(error) => panic!("{topic} cannot be read: {error}"),
             }
         }
-        records.sort_by_key(|record| (record.partition, record.offset));
-        records
+        records.sort_by_key(|(place, _)| *place);
+        records.into_iter().map(|(_, record)| record).collect()
     }
 }
 

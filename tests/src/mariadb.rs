@@ -1,4 +1,4 @@
-//! A real MariaDB with its binary log switched on, row by row and with full row images.
+//! A real MariaDB, or MySQL, with its binary log switched on, row by row and with full row images.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::debian;
+use crate::mysql;
 use crate::note;
 use crate::ports;
 use crate::process::{self, Child};
@@ -42,11 +43,19 @@ pub struct Server {
     node: Option<Node>,
 }
 
+/// Which of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    MariaDb,
+    MySql,
+}
+
 /// A server that this process started.
 #[derive(Debug)]
 struct Node {
     // Before the folder: the process must be gone when the folder goes.
     child: Child,
+    kind: Kind,
     program: PathBuf,
     port: u16,
     folder: TempDir,
@@ -72,49 +81,75 @@ impl Server {
         }
     }
 
-    /// A server of our own on a free port of the loopback interface, with an empty database [`DATABASE`].
+    /// A MariaDB of our own on a free port of the loopback interface, with an empty database [`DATABASE`].
     ///
     /// # Errors
     /// [`Missing`] if MariaDB's programs cannot be had here.
     pub fn start() -> Result<Self, Missing> {
-        let (install, serve) = (program("mariadb-install-db")?, program("mariadbd")?);
+        let install = program("mariadb-install-db")?;
+        Self::start_own(Kind::MariaDb, &program("mariadbd")?, |data| {
+            let mut make = Command::new(install);
+            make.args([
+                "--no-defaults",
+                "--auth-root-authentication-method=normal",
+                "--skip-test-db",
+                "--skip-name-resolve",
+            ])
+            .arg(format!("--datadir={}", data.display()));
+            make
+        })
+    }
+
+    /// The same with a MySQL 8.0: see [`mysql`].
+    ///
+    /// # Errors
+    /// [`Missing`] if its program, or MariaDB's client, cannot be had here.
+    pub fn start_mysql() -> Result<Self, Missing> {
+        let serve = mysql::server()?;
+        Self::start_own(Kind::MySql, &serve, |data| mysql::make(&serve, data))
+    }
+
+    fn start_own(
+        kind: Kind,
+        serve: &Path,
+        make: impl FnOnce(&Path) -> Command,
+    ) -> Result<Self, Missing> {
         let client = program("mariadb")?;
         let folder = TempDir::with_prefix("engine-mariadb-").expect("a temporary folder");
         let data = folder.path().join("data");
         fs::create_dir(&data).expect("a temporary folder is writable");
-        if debian::is_root() {
+        if debian::is_root() && kind == Kind::MariaDb {
             let mut own = Command::new("sh");
             own.args(["-c", r#"chmod 755 "$1" && chown mysql "$2""#, "own"]);
             own.args([folder.path(), &data]);
             process::run(&mut own).map_err(|said| Missing::new(Need::MariaDb, said))?;
         }
-        let mut make = Command::new(install);
-        make.args([
-            "--no-defaults",
-            "--auth-root-authentication-method=normal",
-            "--skip-test-db",
-            "--skip-name-resolve",
-        ])
-        .arg(format!("--datadir={}", data.display()))
-        .current_dir(folder.path());
-        as_server_user(&mut make);
+        let mut make = make(&data);
+        make.current_dir(folder.path());
+        as_server_user(&mut make, kind);
         if let Err(said) = process::run(&mut make) {
-            panic!("cannot make MariaDB's data: {said}");
+            panic!("cannot make the server's data: {said}");
         }
-        fs::write(folder.path().join("users.sql"), users()).expect("a writable folder");
+        fs::write(folder.path().join("users.sql"), users(kind)).expect("a writable folder");
         let port = ports::free();
         let mut server = Self {
             url: format!("mysql://{USER}:{PASSWORD}@127.0.0.1:{port}/{DATABASE}"),
             client,
             node: Some(Node {
-                child: launch(&serve, folder.path(), port),
-                program: serve,
+                child: launch(kind, serve, folder.path(), port),
+                kind,
+                program: serve.to_owned(),
                 port,
                 folder,
             }),
         };
         server.wait_until_up();
         Ok(server)
+    }
+
+    /// Whether the tests started it, and may stop it.
+    pub fn is_own(&self) -> bool {
+        self.node.is_some()
     }
 
     /// Stops a server of our own in order and starts it again on its data and its port.
@@ -130,7 +165,7 @@ impl Server {
     fn start_again(&mut self, end: impl FnOnce(&mut Child)) {
         let node = self.node.as_mut().expect("a server of our own");
         end(&mut node.child);
-        node.child = launch(&node.program, node.folder.path(), node.port);
+        node.child = launch(node.kind, &node.program, node.folder.path(), node.port);
         self.wait_until_up();
     }
 
@@ -274,46 +309,60 @@ impl Sql for Server {
     }
 }
 
-/// What a server runs before it takes connections, one statement a line. Anonymous users go: they would be preferred to
-/// a user that may come from anywhere.
-fn users() -> String {
+/// What a server runs before it takes connections, one statement a line. MariaDB's anonymous users go: they would be
+/// preferred to a user that may come from anywhere.
+fn users(kind: Kind) -> String {
+    let (first, identified, replication) = match kind {
+        Kind::MariaDb => (
+            "DELETE FROM mysql.global_priv WHERE User = '';\nFLUSH PRIVILEGES;\n",
+            "IDENTIFIED BY",
+            "REPLICATION SLAVE ADMIN, SLAVE MONITOR, BINLOG MONITOR",
+        ),
+        Kind::MySql => (
+            "",
+            "IDENTIFIED WITH mysql_native_password BY",
+            "REPLICATION CLIENT",
+        ),
+    };
     format!(
-        "DELETE FROM mysql.global_priv WHERE User = '';\nFLUSH PRIVILEGES;\n\
-         CREATE DATABASE IF NOT EXISTS {DATABASE};\n\
-         CREATE USER IF NOT EXISTS {USER}@'%' IDENTIFIED BY '{PASSWORD}';\n\
+        "{first}CREATE DATABASE IF NOT EXISTS {DATABASE};\n\
+         CREATE USER IF NOT EXISTS {USER}@'%' {identified} '{PASSWORD}';\n\
          GRANT ALL ON *.* TO {USER}@'%' WITH GRANT OPTION;\n\
-         CREATE USER IF NOT EXISTS {CAPTURE_USER}@'%' IDENTIFIED BY '{CAPTURE_PASSWORD}';\n\
+         CREATE USER IF NOT EXISTS {CAPTURE_USER}@'%' {identified} '{CAPTURE_PASSWORD}';\n\
          GRANT SELECT, INSERT, UPDATE, DELETE, RELOAD, SHOW DATABASES, LOCK TABLES, REPLICATION SLAVE, \
-         REPLICATION SLAVE ADMIN, SLAVE MONITOR, BINLOG MONITOR ON *.* TO {CAPTURE_USER}@'%';\n"
+         {replication} ON *.* TO {CAPTURE_USER}@'%';\n"
     )
 }
 
-fn launch(program: &Path, folder: &Path, port: u16) -> Child {
+fn launch(kind: Kind, program: &Path, folder: &Path, port: u16) -> Child {
     let mut serve = Command::new(program);
     let data = folder.join("data");
+    serve.args([
+        "--no-defaults",
+        "--bind-address=127.0.0.1",
+        "--skip-name-resolve",
+        "--server-id=1",
+        "--log-bin=binlog",
+        "--binlog-format=ROW",
+        "--binlog-row-image=FULL",
+        "--character-set-server=utf8mb4",
+        "--default-time-zone=+00:00",
+        // Survives a killed process, not a killed machine.
+        "--innodb-flush-log-at-trx-commit=2",
+        "--innodb-flush-method=nosync",
+        "--sync-binlog=0",
+        "--innodb-use-native-aio=OFF",
+        "--innodb-buffer-pool-size=32M",
+        "--innodb-log-file-size=32M",
+        "--key-buffer-size=1M",
+        "--performance-schema=OFF",
+        "--max-allowed-packet=256M",
+    ]);
+    match kind {
+        Kind::MariaDb => drop(serve.arg("--aria-pagecache-buffer-size=8M")),
+        Kind::MySql => mysql::settings(program, &mut serve),
+    }
     serve
-        .args([
-            "--no-defaults",
-            "--bind-address=127.0.0.1",
-            "--skip-name-resolve",
-            "--server-id=1",
-            "--log-bin=binlog",
-            "--binlog-format=ROW",
-            "--binlog-row-image=FULL",
-            "--character-set-server=utf8mb4",
-            "--default-time-zone=+00:00",
-            // Survives a killed process, not a killed machine.
-            "--innodb-flush-log-at-trx-commit=2",
-            "--innodb-flush-method=nosync",
-            "--sync-binlog=0",
-            "--innodb-use-native-aio=OFF",
-            "--innodb-buffer-pool-size=32M",
-            "--innodb-log-file-size=32M",
-            "--key-buffer-size=1M",
-            "--aria-pagecache-buffer-size=8M",
-            "--performance-schema=OFF",
-            "--max-allowed-packet=256M",
-        ])
         .arg(format!("--port={port}"))
         .arg(format!("--datadir={}", data.display()))
         .arg(format!("--socket={}", data.join("socket").display()))
@@ -323,14 +372,17 @@ fn launch(program: &Path, folder: &Path, port: u16) -> Child {
             folder.join("users.sql").display()
         ))
         .current_dir(folder);
-    as_server_user(&mut serve);
+    as_server_user(&mut serve, kind);
     Child::start("mariadbd", serve, &folder.join("mariadb.log"), "TERM")
 }
 
-/// The server refuses to run as root.
-fn as_server_user(command: &mut Command) {
+/// A server runs as root only if it is told to. The MySQL is told: its program may lie where only root may look.
+fn as_server_user(command: &mut Command, kind: Kind) {
     if debian::is_root() {
-        command.arg("--user=mysql");
+        command.arg(match kind {
+            Kind::MariaDb => "--user=mysql",
+            Kind::MySql => "--user=root",
+        });
     }
 }
 

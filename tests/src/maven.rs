@@ -6,39 +6,23 @@ use std::process::Command;
 
 use crate::cache::Cache;
 use crate::debian;
+use crate::jdk;
 use crate::process;
 use crate::skip::{Missing, Need};
 
 /// The plugin that copies and unpacks; pinned, so that a cached copy of it is enough.
 const PLUGIN: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1";
 
-/// The `java` of this machine, 17 or newer.
+/// The `java` of this machine, 17 or newer; installed if there is none.
 ///
 /// # Errors
 /// [`Missing`] if there is none and it cannot be installed.
 pub fn java() -> Result<PathBuf, Missing> {
-    let home = std::env::var_os("JAVA_HOME").map(|home| PathBuf::from(home).join("bin"));
-    let also: Vec<PathBuf> = home.into_iter().collect();
-    let java = debian::program("java", &also, &["default-jre-headless"], Need::Java)?;
-    // `openjdk version "17.0.15" 2025-04-15`, on standard error.
-    let output = Command::new(&java).arg("-version").output();
-    let said = output.map(|out| String::from_utf8_lossy(&out.stderr).into_owned());
-    let said = said.map_err(|error| Missing::new(Need::Java, error.to_string()))?;
-    let major = said
-        .split('"')
-        .nth(1)
-        .and_then(|version| version.split('.').next())
-        .and_then(|major| major.parse::<u32>().ok());
-    match major {
-        Some(17..) => Ok(java),
-        _ => Err(Missing::new(
-            Need::Java,
-            format!(
-                "Kafka 4 needs Java 17 or newer, {} says: {said}",
-                java.display()
-            ),
-        )),
-    }
+    let wanted = 17..=u32::MAX;
+    jdk::java("Kafka 4", &wanted).or_else(|_| {
+        debian::program("java", &[], &["default-jre-headless"], Need::Java)?;
+        jdk::java("Kafka 4", &wanted)
+    })
 }
 
 /// A folder with the jars of `artifacts` (`group:artifact:version`) and of all they need at run time.
@@ -48,15 +32,46 @@ pub fn java() -> Result<PathBuf, Missing> {
 pub fn jars(entry: &str, artifacts: &[&str]) -> Result<PathBuf, Missing> {
     let cache = Cache::open();
     cache.entry(entry, |folder| {
-        let pom = folder.join("pom.xml");
-        fs::write(&pom, pom_of(artifacts)).expect("the cache's folder is writable");
-        let mut mvn = maven(&cache)?;
-        mvn.arg("-f")
-            .arg(&pom)
-            .arg(format!("{PLUGIN}:copy-dependencies"))
-            .arg("-DincludeScope=runtime")
-            .arg(format!("-DoutputDirectory={}", folder.display()));
-        get(&mut mvn)
+        copy_with_dependencies(&cache, folder, artifacts)
+    })
+}
+
+/// A folder as Connect's `plugin.path` wants it: one plugin, a folder with the jars of `artifacts` and of all they
+/// need at run time.
+///
+/// # Errors
+/// [`Missing`] if Maven is not there or cannot get them.
+pub fn plugin(entry: &str, artifacts: &[&str]) -> Result<PathBuf, Missing> {
+    let cache = Cache::open();
+    cache.entry(entry, |folder| {
+        let jars = folder.join("plugin");
+        fs::create_dir(&jars).expect("the cache's folder is writable");
+        copy_with_dependencies(&cache, &jars, artifacts)
+    })
+}
+
+fn copy_with_dependencies(cache: &Cache, folder: &Path, artifacts: &[&str]) -> Result<(), Missing> {
+    let pom = folder.join("pom.xml");
+    fs::write(&pom, pom_of(artifacts)).expect("the cache's folder is writable");
+    let mut mvn = maven(cache)?;
+    mvn.arg("-f")
+        .arg(&pom)
+        .arg(format!("{PLUGIN}:copy-dependencies"))
+        .arg("-DincludeScope=runtime")
+        .arg(format!("-DoutputDirectory={}", folder.display()));
+    get(&mut mvn)
+}
+
+/// A folder with the files of `artifacts` alone, without what they need: for those whose poms cannot be followed.
+///
+/// # Errors
+/// [`Missing`] if Maven is not there or cannot get them.
+pub fn alone(entry: &str, artifacts: &[&str]) -> Result<PathBuf, Missing> {
+    let cache = Cache::open();
+    cache.entry(entry, |folder| {
+        artifacts
+            .iter()
+            .try_for_each(|artifact| copy(&cache, folder, artifact))
     })
 }
 
@@ -67,14 +82,36 @@ pub fn jars(entry: &str, artifacts: &[&str]) -> Result<PathBuf, Missing> {
 pub fn unpacked(entry: &str, artifact: &str) -> Result<PathBuf, Missing> {
     let cache = Cache::open();
     cache.entry(entry, |folder| {
-        let goal = |goal: &str, arguments: &[String]| {
-            let mut mvn = maven(&cache)?;
-            get(mvn.arg(format!("{PLUGIN}:{goal}")).args(arguments))
-        };
-        let artifact = format!("-Dartifact={artifact}");
-        goal("get", &[artifact.clone(), "-Dtransitive=false".to_owned()])?;
-        let output = format!("-DoutputDirectory={}", folder.display());
-        goal("copy", &[artifact, output])?;
+        copy(&cache, folder, artifact)?;
+        untar(folder)
+    })
+}
+
+fn copy(cache: &Cache, folder: &Path, artifact: &str) -> Result<(), Missing> {
+    let goal = |goal: &str, argument: String| {
+        let mut mvn = maven(cache)?;
+        mvn.arg(format!("{PLUGIN}:{goal}"))
+            .arg(format!("-Dartifact={artifact}"))
+            .arg(argument);
+        get(&mut mvn)
+    };
+    goal("get", "-Dtransitive=false".to_owned())?;
+    goal("copy", format!("-DoutputDirectory={}", folder.display()))
+}
+
+/// A folder with the unpacked contents of `inner`, a `tar.gz` in the jar `group:artifact:version`.
+///
+/// # Errors
+/// [`Missing`] if Maven is not there or cannot get it.
+pub fn inner(entry: &str, artifact: &str, inner: &str) -> Result<PathBuf, Missing> {
+    let cache = Cache::open();
+    cache.entry(entry, |folder| {
+        let mut mvn = maven(&cache)?;
+        mvn.arg(format!("{PLUGIN}:unpack"))
+            .arg(format!("-Dartifact={artifact}"))
+            .arg(format!("-Dmdep.unpack.includes={inner}"))
+            .arg(format!("-DoutputDirectory={}", folder.display()));
+        get(&mut mvn)?;
         untar(folder)
     })
 }

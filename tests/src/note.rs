@@ -4,6 +4,7 @@
 //! | variable | file of |
 //! |---|---|
 //! | `ENGINE_SKIP_REPORT` | tests that could not run ([`crate::skip`]) |
+//! | `ENGINE_TIER_REPORT` | tests of the full tier that ran, or did not ([`crate::tier`]) |
 //! | `ENGINE_FIGURES` | figures that a test measured or counted |
 
 use std::collections::BTreeSet;

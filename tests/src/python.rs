@@ -117,24 +117,26 @@ pub struct Table {
     pub rows: Vec<Value>,
 }
 
+impl Table {
+    /// A table as `readers/canonical.py` prints it: a header with schema and version, then the rows.
+    pub(crate) fn new(mut header: Value, rows: Vec<Value>) -> Self {
+        let schema = serde_json::from_value(header["schema"].take()).expect("names and types");
+        Self {
+            schema,
+            version: header["version"].take(),
+            rows,
+        }
+    }
+}
+
 impl Readers {
     /// A virtual environment in the cache, made if it is not there.
     ///
     /// # Errors
     /// [`Missing`] if Python or the packages cannot be had here.
     pub fn ready() -> Result<Self, Missing> {
-        let requirements = repository::path("tests/readers/requirements.txt");
-        let mut hash = DefaultHasher::new();
-        fs::read(&requirements)
-            .expect("a readable file")
-            .hash(&mut hash);
-        let cache = Cache::open();
-        let folder = cache.entry(&format!("readers-{:016x}", hash.finish()), |folder| {
-            make_environment(folder, &requirements)
-        })?;
-        Ok(Self {
-            python: folder.join("bin/python"),
-        })
+        let python = environment("readers", "tests/readers/requirements.txt")?;
+        Ok(Self { python })
     }
 
     /// Reads a whole table.
@@ -155,16 +157,33 @@ impl Readers {
                 command.arg(path);
             }
         }
-        let mut lines = self.lines(&mut command);
-        let mut header = lines
+        self.table(&mut command)
+    }
+
+    /// The change data feed of the Delta table in `path` from version `first` on, by the deltalake wheel: rows with
+    /// `_change_type`, `_commit_version` and `_commit_timestamp`.
+    pub fn changes(&self, path: &Path, first: u64) -> Table {
+        let mut command = self.script("tests/readers/read_changes.py");
+        self.table(command.arg(path).arg(first.to_string()))
+    }
+
+    /// The version history of the Delta table in `path`, oldest first: each version's `commitInfo` as the deltalake
+    /// wheel tells it.
+    pub fn history(&self, path: &Path) -> Vec<Value> {
+        let mut command = self.script("tests/readers/read_history.py");
+        self.lines(command.arg(path)).collect()
+    }
+
+    /// The table that a script prints by `readers/canonical.py`.
+    ///
+    /// # Panics
+    /// With what the script said if it failed.
+    pub fn table(&self, command: &mut Command) -> Table {
+        let mut lines = self.lines(command);
+        let header = lines
             .next()
             .expect("a reader prints the table's schema first");
-        let schema = serde_json::from_value(header["schema"].take()).expect("names and types");
-        Table {
-            schema,
-            version: header["version"].take(),
-            rows: lines.collect(),
-        }
+        Table::new(header, lines.collect())
     }
 
     /// What the table of the shipped customers pipelines must hold after the capture file `messages`, computed
@@ -172,6 +191,21 @@ impl Readers {
     pub fn reference(&self, messages: &Path) -> Vec<Value> {
         let mut command = self.script("tests/readers/reference.py");
         self.lines(command.arg(messages)).collect()
+    }
+
+    /// What the capture file `messages` amounts to for the table that `description` describes, by
+    /// `readers/replay.py`, whose lines these are. `more` are its options.
+    ///
+    /// # Panics
+    /// With what the replayer said if it cannot.
+    pub fn replay(
+        &self,
+        messages: &Path,
+        description: &Path,
+        more: &[&str],
+    ) -> impl Iterator<Item = Value> + use<> {
+        let mut command = self.script("tests/readers/replay.py");
+        self.lines(command.arg(messages).arg(description).args(more))
     }
 
     /// One small Iceberg and one small Delta table in `folder`, by writers that are not ours.
@@ -201,7 +235,8 @@ impl Readers {
         self.lines(command.args(args)).collect()
     }
 
-    fn script(&self, script: &str) -> Command {
+    /// A command that runs a script of the clone, to which arguments can be added.
+    pub fn script(&self, script: &str) -> Command {
         let mut command = Command::new(&self.python);
         command
             .env("PYTHONDONTWRITEBYTECODE", "1")
@@ -210,16 +245,40 @@ impl Readers {
     }
 
     fn lines(&self, command: &mut Command) -> impl Iterator<Item = Value> + use<> {
-        let output = match process::run(command) {
-            Ok(output) => output,
-            Err(said) => panic!("an independent reader failed: {said}"),
-        };
-        let lines: Vec<Value> = output
-            .lines()
-            .map(|line| serde_json::from_str(line).expect("readers print JSON lines"))
-            .collect();
-        lines.into_iter()
+        lines(command).into_iter()
     }
+}
+
+/// The lines of JSON that a reader prints.
+///
+/// # Panics
+/// With what the reader said if it failed.
+pub(crate) fn lines(command: &mut Command) -> Vec<Value> {
+    let output = match process::run(command) {
+        Ok(output) => output,
+        Err(said) => panic!("an independent reader failed: {said}"),
+    };
+    output
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("readers print JSON lines"))
+        .collect()
+}
+
+/// The `python` of a virtual environment in the cache, made if it is not there. `requirements` is the file of the
+/// clone that lists its packages: another content is another environment.
+///
+/// # Errors
+/// [`Missing`] if Python or the packages cannot be had here.
+pub(crate) fn environment(name: &str, requirements: &str) -> Result<PathBuf, Missing> {
+    let requirements = repository::path(requirements);
+    let mut hash = DefaultHasher::new();
+    fs::read(&requirements)
+        .expect("a readable file")
+        .hash(&mut hash);
+    let folder = Cache::open().entry(&format!("{name}-{:016x}", hash.finish()), |folder| {
+        make_environment(folder, &requirements)
+    })?;
+    Ok(folder.join("bin/python"))
 }
 
 fn make_environment(folder: &Path, requirements: &Path) -> Result<(), Missing> {

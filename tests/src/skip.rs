@@ -17,16 +17,22 @@ pub enum Need {
     Network,
     /// A Java 17 or newer.
     Java,
+    /// Go, to build a service from its module.
+    Go,
     /// Maven, to download Java artifacts by coordinates.
     Maven,
     /// PostgreSQL's server programs.
     Postgres,
     /// MariaDB's server programs.
     MariaDb,
+    /// MySQL's server program.
+    MySql,
     /// Python 3 with `venv`.
     Python,
     /// The right to mount a file system in a namespace of its own.
     Mounts,
+    /// libfaketime.
+    Faketime,
 }
 
 impl fmt::Display for Need {
@@ -34,11 +40,14 @@ impl fmt::Display for Need {
         f.write_str(match self {
             Self::Network => "network",
             Self::Java => "java",
+            Self::Go => "go",
             Self::Maven => "maven",
             Self::Postgres => "postgres",
             Self::MariaDb => "mariadb",
+            Self::MySql => "mysql",
             Self::Python => "python",
             Self::Mounts => "mounts",
+            Self::Faketime => "faketime",
         })
     }
 }

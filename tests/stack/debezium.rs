@@ -19,7 +19,7 @@ const TOPIC: &str = "postgres.public.customers";
 const RUN: Duration = Duration::from_secs(300);
 const SEEN: Duration = Duration::from_secs(120);
 
-const TABLE: &str = "
+pub(super) const TABLE: &str = "
 CREATE TABLE customers (
     customer_id bigint PRIMARY KEY, email text, first_name text NOT NULL, last_name text, phone text, city text,
     state text, country text, tier text, lifetime_value numeric(12,2),
@@ -35,7 +35,7 @@ SELECT n, 'c' || n || '@example.com', (ARRAY['Karen', 'Ünal', ' ', '', 'José']
 FROM generate_series(1, 300) n;
 ";
 
-const CHANGES: &str = "
+pub(super) const CHANGES: &str = "
 INSERT INTO customers SELECT n, NULL, 'New', 'Customer', NULL, 'Berlin', '  ', 'Germany', 'Silver', 9999999999.99,
     '1899-12-31 23:59:59.999999+00', '1969-12-31 23:59:59.999999' FROM generate_series(301, 350) n;
 UPDATE customers SET tier = 'Platinum', lifetime_value = -lifetime_value, updated_at = '2262-04-12 00:00:00.000001'
@@ -50,7 +50,7 @@ DELETE FROM customers WHERE customer_id = 1045;
 ";
 
 /// The table as the pipelines' SQL would make it, worked out by PostgreSQL.
-const EXPECTED: &str = r#"
+pub(super) const EXPECTED: &str = r#"
 SELECT customer_id, email,
        nullif(concat_ws(' ', nonblank(first_name), nonblank(last_name)), '') AS full_name,
        nullif(concat_ws(', ', nonblank(city), nonblank(state), nonblank(country)), '') AS location,
@@ -106,7 +106,7 @@ fn compare(readers: &Readers, server: &Server, broker: &Broker, warehouse: &Path
         let rows = readers.read(reader, &sink.location(warehouse)).rows;
         account::assert_each_once(&sent, &rows, &[]);
         assert_eq!(
-            latest(rows),
+            latest(rows, "customer_id"),
             expected,
             "{reader:?}: the latest row of each key"
         );
@@ -114,14 +114,14 @@ fn compare(readers: &Readers, server: &Server, broker: &Broker, warehouse: &Path
 }
 
 /// The last row of each key after the last truncate, without deleted keys and without metadata.
-fn latest(rows: Vec<Value>) -> Vec<Value> {
+pub(super) fn latest(rows: Vec<Value>, key: &str) -> Vec<Value> {
     let mut by_key = BTreeMap::new();
     for mut row in rows {
         match row["_cdc_operation"].as_str() {
             Some("TRUNCATE") => by_key.clear(),
-            Some("DELETE") => drop(by_key.remove(&row["customer_id"].as_i64())),
+            Some("DELETE") => drop(by_key.remove(&row[key].as_i64())),
             _ => {
-                let key = row["customer_id"].as_i64();
+                let key = row[key].as_i64();
                 let columns = row.as_object_mut().expect("a row is an object");
                 columns.retain(|name, _| !name.starts_with('_'));
                 by_key.insert(key, row);

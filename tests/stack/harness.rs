@@ -1,7 +1,10 @@
 //! The harness itself: what every other test here stands on.
 
+mod clock;
 mod connect;
+mod cuts;
 mod databases;
+mod disk;
 
 use std::fs;
 use std::time::Duration;

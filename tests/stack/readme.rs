@@ -24,8 +24,8 @@ fn the_commands_of_the_readme_run_as_they_are_written() {
         .collect();
     assert_eq!(
         calls.len(),
-        2,
-        "the run and the look at its rows: {calls:?}"
+        3,
+        "the run, the look at its rows, the run of all: {calls:?}"
     );
     let said: Vec<String> = calls
         .iter()
@@ -38,6 +38,14 @@ fn the_commands_of_the_readme_run_as_they_are_written() {
         "SNAPSHOT", "400", "INSERT", "441", "UPDATE", "632", "DELETE", "127",
     ] {
         assert!(said[1].contains(fact), "no {fact} in:\n{}", said[1]);
+    }
+    for table in ["postgres_orders", "mysql_orders", "customers"] {
+        let log = warehouse
+            .path()
+            .join("delta")
+            .join(table)
+            .join("_delta_log");
+        assert!(log.is_dir(), "{} is not there", log.display());
     }
     let command = repository::path("scripts/test");
     assert!(readme.contains("\nscripts/test\n") && command.is_file());
@@ -58,7 +66,15 @@ fn engine_sql_counts_both_tables_alike() {
 
 #[test]
 fn the_shipped_pipelines_are_valid_and_explained() {
-    for pipeline in ["pipelines/customers.yaml", "pipelines/customers_delta.yaml"] {
+    Engine::new(["validate", "pipelines/"])
+        .run(RUN)
+        .expect_code(0);
+    for pipeline in [
+        "pipelines/customers.yaml",
+        "pipelines/customers_delta.yaml",
+        "pipelines/postgres_orders_delta.yaml",
+        "pipelines/mysql_orders_delta.yaml",
+    ] {
         Engine::new(["validate", pipeline]).run(RUN).expect_code(0);
         let plan = Engine::new(["explain", pipeline])
             .run(RUN)

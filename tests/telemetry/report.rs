@@ -38,7 +38,7 @@ fn batch() -> ChangeBatch {
         offsets: vec![5, 6, 7],
         partitions: vec![Partition::new("t", 0)],
         commit_micros: vec![30, i64::MIN, 20],
-        raw: None,
+        ..RowMeta::default()
     };
     let rejects = vec![
         reject(8, RejectReason::Malformed),

@@ -156,6 +156,7 @@ async fn wrong_files_are_refused_at_their_entry() {
     let lake = TableKind::Delta(DeltaTableSpec {
         path: "/x".into(),
         storage_options: Default::default(),
+        properties: Default::default(),
     });
     let error = open(spec(lake))
         .await

@@ -257,6 +257,6 @@ pub fn meta(ops: &[Op]) -> RowMeta {
         offsets: (0..ops.len() as i64).map(|i| 100 + i).collect(),
         partitions: vec![Partition::new("shop.customers", 3)],
         commit_micros: vec![i64::MIN; ops.len()],
-        raw: None,
+        ..RowMeta::default()
     }
 }

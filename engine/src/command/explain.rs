@@ -8,7 +8,7 @@ use super::validate::planned;
 use crate::cli::{ExplainArgs, FileArgs};
 use crate::run::pipeline::describe_sink;
 use crate::source;
-use crate::spec::model::{Bootstrap, OnFail, SourceSpec, Topics};
+use crate::spec::model::{Bootstrap, OnFail, SourceSpec, SourceTables, Topics};
 
 /// Runs `engine explain`.
 ///
@@ -33,9 +33,10 @@ pub async fn explain(args: ExplainArgs) -> Result<()> {
         let SourceSpec::Kafka(kafka) = &spec.source;
         out.line(format_args!("pipeline   {}", spec.pipeline.name))?;
         out.line(format_args!(
-            "source     {} (unbounded): {} from {}",
+            "source     {} (unbounded): {}{} from {}",
             kafka.name,
             topics(&kafka.topics),
+            tables(&kafka.tables, &kafka.name),
             brokers(&kafka.bootstrap)
         ))?;
         out.line(format_args!(
@@ -71,6 +72,15 @@ fn consequence(on_fail: OnFail) -> &'static str {
         OnFail::Drop => "drop",
         OnFail::Quarantine => "quarantine",
         OnFail::Fail => "fail",
+    }
+}
+
+/// Whose rows are taken, if not all of them.
+fn tables(tables: &SourceTables, name: &str) -> String {
+    match tables {
+        SourceTables::Any => String::new(),
+        SourceTables::OneOfTheName => format!(", rows of the table {name},"),
+        SourceTables::Only(tables) => format!(", rows of {},", tables.join(", ")),
     }
 }
 

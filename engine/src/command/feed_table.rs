@@ -50,6 +50,7 @@ fn opener(pipeline: Arc<PipelineSpec>) -> OpenFeed {
             let options = SourceOptions {
                 bounded: false,
                 keep_raw: false,
+                keyed: false,
                 schema_change: pipeline.pipeline.schema_change,
                 stop: CancellationToken::new(),
             };

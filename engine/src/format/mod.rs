@@ -103,11 +103,22 @@ pub trait Decoder: Send {
     /// [`sql::ErrorKind::Internal`] for a column that the schema does not have, or while rows are pending.
     fn project(&mut self, columns: &[String]) -> Result<()>;
 
+    /// The columns that the record needs, if it would be answered with [`Pushed::NewSchema`]. Takes nothing.
+    ///
+    /// # Errors
+    /// As [`Decoder::push`].
+    fn needs(&mut self, message: &RawMessage<'_>) -> Result<Option<SchemaRef>>;
+
     /// Takes one record.
     ///
     /// # Errors
     /// [`sql::ErrorKind::Policy`] if the pipeline must stop here: a schema change that is not allowed, changed key columns.
     fn push(&mut self, message: &RawMessage<'_>) -> Result<Pushed>;
+
+    /// The key columns, in order, as configured or as the first message told; empty if they are not known.
+    fn key(&self) -> &[String] {
+        &[]
+    }
 
     /// Rows pending.
     fn len(&self) -> usize;

@@ -1,6 +1,6 @@
 //! Delta tables: open, create, check what the libraries would get silently wrong, read.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::error::Error as StdError;
 use std::path::Path;
 use std::sync::Arc;
@@ -89,19 +89,26 @@ async fn create(spec: &DeltaTableSpec, columns: &Schema, partition_by: &[String]
         .with_log_store(log_store(spec)?)
         .with_columns(columns.fields().cloned())
         .with_partition_columns(partition_by.iter().cloned())
-        .with_configuration([
-            ("delta.enableChangeDataFeed", Some("true".to_owned())),
-            (
-                "delta.checkpointInterval",
-                Some(CHECKPOINT_INTERVAL.to_string()),
-            ),
-        ])
+        .with_configuration(configuration(spec))
+        // The spec's parser knows the properties.
+        .with_raise_if_key_not_exists(false)
         .with_save_mode(SaveMode::ErrorIfExists)
         // A lost race must not put a second schema on top of the winner's.
         .with_commit_properties(CommitProperties::default().with_max_retries(0))
         .await
         .map_err(|error| storage_error("create the Delta table", &spec.path, error))?;
     Ok(())
+}
+
+/// The properties of a new table.
+fn configuration(spec: &DeltaTableSpec) -> BTreeMap<String, Option<String>> {
+    let ours = [
+        ("delta.enableChangeDataFeed", "true".to_owned()),
+        ("delta.checkpointInterval", CHECKPOINT_INTERVAL.to_string()),
+    ];
+    let ours = ours.map(|(key, value)| (key.to_owned(), Some(value)));
+    let said = (spec.properties.iter()).map(|(key, value)| (key.clone(), Some(value.clone())));
+    ours.into_iter().chain(said).collect()
 }
 
 fn log_store(spec: &DeltaTableSpec) -> Result<LogStoreRef> {

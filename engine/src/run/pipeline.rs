@@ -73,6 +73,7 @@ impl Pipeline {
                 .rules
                 .iter()
                 .any(|rule| rule.on_fail == OnFail::Quarantine),
+            keyed: false,
             schema_change: spec.pipeline.schema_change,
             stop: stop.clone(),
         };

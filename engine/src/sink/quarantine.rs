@@ -52,6 +52,7 @@ pub fn default_table(sink: &SinkSpec, pipeline: &str) -> DeltaTableSpec {
     DeltaTableSpec {
         path: format!("{folder}/_quarantine/{pipeline}"),
         storage_options,
+        properties: BTreeMap::new(),
     }
 }
 

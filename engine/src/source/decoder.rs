@@ -30,12 +30,15 @@ pub async fn discover_schema(spec: &SourceSpec, connect: bool) -> Result<Option<
 fn decoder(spec: &KafkaSpec, options: &SourceOptions) -> Result<Box<dyn Decoder>> {
     match spec.format {
         Format::DebeziumJson => Ok(Box::new(JsonDecoder::try_new(DecoderOptions {
+            name: spec.name.clone(),
+            tables: spec.tables.clone(),
             columns: spec.columns.clone(),
             key: spec.key.clone(),
             before_image_full: spec.before_image_full,
             unavailable_placeholder: spec.unavailable_placeholder.clone(),
             ignore_schema_change: options.schema_change == SchemaChange::Ignore,
             keep_raw: options.keep_raw,
+            keyed: options.keyed,
         })?)),
     }
 }

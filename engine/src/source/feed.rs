@@ -23,6 +23,8 @@ pub struct FeedOptions {
     pub auto_offset_reset: OffsetReset,
     /// Whether records lost by retention are an error.
     pub fail_on_data_loss: bool,
+    /// The target is kept by key: both halves of a key change come in one batch, where they are in one partition.
+    pub keyed: bool,
     /// Told to stop.
     pub stop: CancellationToken,
     /// Microseconds since the epoch: `_ingested_at` of a batch.

@@ -203,17 +203,11 @@ impl RecordLog for MemoryLog {
             .filter(|(partition, _)| self.filter.matches(&partition.topic))
             .map(|(partition, stored)| marks(partition, stored))
             .collect();
-        let has = |name: &String| found.iter().any(|f| f.partition.topic == *name);
-        let complete = match &self.filter {
-            TopicFilter::Names(names) => names.iter().all(has),
-            TopicFilter::Pattern(_) => !found.is_empty(),
-        };
-        if complete {
-            return Ok(found);
-        }
         let mut known: Vec<String> = topics.partitions.keys().map(|p| p.topic.clone()).collect();
         known.dedup();
-        Err(self.filter.missing(&known, "memory"))
+        let names: Vec<&str> = found.iter().map(|f| f.partition.topic.as_str()).collect();
+        self.filter.check(&names, &known, "memory")?;
+        Ok(found)
     }
 
     fn assign(&mut self, start: &Position) -> Result<()> {

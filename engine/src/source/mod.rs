@@ -14,6 +14,7 @@ mod decoder;
 mod feed;
 mod kafka;
 mod memory;
+mod moves;
 mod open;
 mod positions;
 mod reader;
@@ -33,6 +34,7 @@ pub use open::{discover_schema_with, learn_schema, open_log, open_with};
 pub use records::{Flow, LogEvent, RecordLog, Watermarks};
 pub use replay::ReplayLog;
 pub use topics::TopicFilter;
+pub(crate) use topics::{glob, is_glob};
 
 /// How a source is opened.
 #[derive(Debug, Clone)]
@@ -41,6 +43,8 @@ pub struct SourceOptions {
     pub bounded: bool,
     /// Keep each row's raw record beside it, for rules that may set the row aside.
     pub keep_raw: bool,
+    /// The target is kept by key: [`DecoderOptions::keyed`](crate::format::debezium::DecoderOptions::keyed).
+    pub keyed: bool,
     /// What a changed schema does.
     pub schema_change: SchemaChange,
     /// Told to stop: `next` returns what it has, then `None`.

@@ -40,7 +40,7 @@ where
     let spec = spec.clone();
     let feed = blocking(move || {
         let mut decoder = make_decoder(&spec, &options)?;
-        let mut log = open_log(&spec, KafkaTimeouts::default(), options.stop.clone())?;
+        let mut log = open_log(&spec, KafkaTimeouts::of(&spec), options.stop.clone())?;
         // A topic that does not exist is found here, not at the first read.
         log.partitions()?;
         learn_schema(
@@ -58,6 +58,7 @@ where
                 schema_change: options.schema_change,
                 auto_offset_reset: spec.auto_offset_reset,
                 fail_on_data_loss: spec.fail_on_data_loss,
+                keyed: options.keyed,
                 stop: options.stop,
                 clock: || chrono::Utc::now().timestamp_micros(),
             },
@@ -86,13 +87,14 @@ where
         let options = SourceOptions {
             bounded: true,
             keep_raw: false,
+            keyed: false,
             schema_change: SchemaChange::Evolve,
             stop: CancellationToken::new(),
         };
         let mut decoder = make_decoder(&spec, &options)?;
         let reads = connect || matches!(spec.bootstrap, Bootstrap::File(_));
         if decoder.schema().is_none() && reads {
-            let mut log = open_log(&spec, KafkaTimeouts::default(), options.stop.clone())?;
+            let mut log = open_log(&spec, KafkaTimeouts::of(&spec), options.stop.clone())?;
             read_schema(log.as_mut(), decoder.as_mut(), &spec, true, &options.stop)?;
         }
         Ok(decoder.schema())

@@ -46,6 +46,8 @@ pub(super) struct Positions {
     open: usize,
     /// Where the last batch ended: what the table's position is to be.
     emitted: Position,
+    /// Records from these offsets on are read, but wait for the batch after this one.
+    held: BTreeMap<Partition, i64>,
 }
 
 impl Positions {
@@ -57,6 +59,7 @@ impl Positions {
             tracks: BTreeMap::new(),
             open: 0,
             emitted: Position::new(),
+            held: BTreeMap::new(),
         }
     }
 
@@ -92,6 +95,7 @@ impl Positions {
         self.tracks = tracks;
         self.bounded = bounded;
         self.emitted = position.clone();
+        self.held.clear();
         Ok(start)
     }
 
@@ -222,9 +226,9 @@ impl Positions {
 
     /// The span was put into a batch.
     pub(super) fn emit(&mut self) {
-        for (partition, track) in &self.tracks {
-            if self.emitted.get(partition) != Some(track.next) {
-                self.emitted.set(partition.clone(), track.next);
+        for (partition, next) in self.next().iter() {
+            if self.emitted.get(partition) != Some(next) {
+                self.emitted.set(partition.clone(), next);
             }
         }
     }
@@ -242,8 +246,30 @@ impl Positions {
     fn next(&self) -> Position {
         self.tracks
             .iter()
-            .map(|(partition, track)| (partition.clone(), track.next))
+            .map(|(partition, track)| {
+                let held = self.held.get(partition).copied();
+                (partition.clone(), held.unwrap_or(track.next))
+            })
             .collect()
+    }
+
+    /// The batch ends before `offset`, whatever else is read of the partition, until [`Positions::release`].
+    pub(super) fn hold(&mut self, partition: &Partition, offset: i64) {
+        self.held.entry(partition.clone()).or_insert(offset);
+    }
+
+    /// What was held of the partition goes on.
+    pub(super) fn release(&mut self, partition: &Partition) {
+        self.held.remove(partition);
+    }
+
+    /// Whether the topic of `partition` has no other one.
+    pub(super) fn is_alone(&self, partition: &Partition) -> bool {
+        let mut of_topic = self
+            .tracks
+            .keys()
+            .filter(|other| other.topic == partition.topic);
+        of_topic.next().is_some() && of_topic.next().is_none()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The blocking half of a feed: fills one batch from a log through a decoder.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use arrow::datatypes::SchemaRef;
@@ -9,6 +10,7 @@ use sql::{Error, ErrorKind, Result};
 use tracing::info;
 
 use super::feed::FeedOptions;
+use super::moves::Moves;
 use super::positions::{Offer, Positions};
 use super::records::{Flow, LogEvent, RecordLog};
 use crate::format::{Decoder, Pushed, RawMessage};
@@ -31,8 +33,10 @@ pub(super) struct Reader {
 struct State {
     options: FeedOptions,
     positions: Positions,
-    /// The record that needs another schema.
-    held: Option<RawRecord>,
+    /// The record that needs another schema, after those of its key change.
+    held: VecDeque<RawRecord>,
+    /// The first halves of key changes.
+    moves: Moves,
     /// The held record's schema is adopted, and waits for its projection.
     unprojected: bool,
     /// An error that came after records: the records are returned first.
@@ -67,7 +71,8 @@ impl Reader {
             state: State {
                 positions: Positions::new(options.auto_offset_reset, options.fail_on_data_loss),
                 options,
-                held: None,
+                held: VecDeque::new(),
+                moves: Moves::default(),
                 unprojected: false,
                 failure: None,
                 seeked: false,
@@ -96,7 +101,8 @@ impl Reader {
             .positions
             .seek(&found, position, bounded, &|topic| log.requires(topic))?;
         self.log.assign(&start)?;
-        state.held = None;
+        state.held.clear();
+        state.moves = Moves::default();
         state.failure = None;
         state.seeked = true;
         Ok(())
@@ -134,21 +140,16 @@ impl Reader {
             decoder,
             state,
         } = self;
-        if let Some(record) = state.held.take() {
-            let headers: Vec<(&str, Option<&[u8]>)> = record
-                .headers
-                .iter()
-                .map(|(name, value)| (name.as_str(), value.as_deref()))
-                .collect();
-            let message = RawMessage {
-                partition: &record.partition,
-                offset: record.offset,
-                timestamp_ms: record.timestamp_ms,
-                key: record.key.as_deref(),
-                value: record.value.as_deref(),
-                headers: &headers,
-            };
-            state.push(&message, decoder.as_mut(), fill)?;
+        // What a key change held back, and then the record that needed another schema.
+        for record in std::mem::take(&mut state.held) {
+            if fill.new_schema.is_some() {
+                state.held.push_back(record);
+                continue;
+            }
+            state.positions.release(&record.partition);
+            with_message(&record, |message| {
+                state.push(message, decoder.as_mut(), fill)
+            })?;
         }
         state.pulse.busy();
         while !fill.is_full(limit) && !state.is_done() {
@@ -266,7 +267,7 @@ impl State {
     ) -> Result<Flow> {
         match event {
             LogEvent::Record(message) => match self.positions.offer(message) {
-                Offer::Take => self.push(message, decoder, fill),
+                Offer::Take => self.in_order(message, decoder, fill),
                 Offer::Seen => {
                     self.dropped = self.dropped.saturating_add(1);
                     Ok(Flow::Continue)
@@ -277,6 +278,60 @@ impl State {
             LogEvent::Appeared { partition, start } => self.positions.appear(partition, start),
             LogEvent::Lost { next, watermarks } => self.positions.lose(next, watermarks),
         }
+    }
+
+    /// Takes a record after the first half of its key change, which waits for it: a batch that ended between the halves
+    /// would delete the old key's row, and with it values that the second half does not carry.
+    fn in_order(
+        &mut self,
+        message: &RawMessage<'_>,
+        decoder: &mut dyn Decoder,
+        fill: &mut Fill,
+    ) -> Result<Flow> {
+        if !self.options.keyed || !self.positions.is_alone(message.partition) {
+            return self.push(message, decoder, fill);
+        }
+        if self.moves.wait(message) {
+            self.positions.hold(message.partition, message.offset);
+            let next = message.offset.saturating_add(1);
+            return Ok(self.positions.advance(message.partition, next));
+        }
+        let waited = self.moves.take(message.partition);
+        if waited.is_empty() {
+            return self.push(message, decoder, fill);
+        }
+        self.positions.release(message.partition);
+        let mut needed = None;
+        for record in &waited {
+            needed = needed.or(with_message(record, |message| decoder.needs(message))?);
+        }
+        if let Some(schema) = needed.or(decoder.needs(message)?) {
+            self.held.extend(waited);
+            return self.wait_for_schema(message, decoder, fill, schema);
+        }
+        for record in waited {
+            with_message(&record, |message| self.push(message, decoder, fill))?;
+        }
+        self.push(message, decoder, fill)
+    }
+
+    /// Ends the batch before `message`, which needs `schema`, and before what is held already.
+    fn wait_for_schema(
+        &mut self,
+        message: &RawMessage<'_>,
+        decoder: &dyn Decoder,
+        fill: &mut Fill,
+        schema: SchemaRef,
+    ) -> Result<Flow> {
+        if self.options.schema_change == SchemaChange::Fail {
+            return Err(changed(message, decoder.schema(), &schema));
+        }
+        self.held.push_back(message.to_record());
+        fill.new_schema = Some(schema);
+        if let Some(first) = self.held.front() {
+            self.positions.hold(&first.partition, first.offset);
+        }
+        Ok(Flow::Stop)
     }
 
     fn push(
@@ -292,12 +347,7 @@ impl State {
             fill.timed += 1;
         }
         if let Pushed::NewSchema(schema) = pushed {
-            if self.options.schema_change == SchemaChange::Fail {
-                return Err(changed(message, decoder.schema(), &schema));
-            }
-            self.held = Some(message.to_record());
-            fill.new_schema = Some(schema);
-            return Ok(Flow::Stop);
+            return self.wait_for_schema(message, decoder, fill, schema);
         }
         fill.records += 1;
         fill.bytes = fill.bytes.saturating_add(message.size());
@@ -305,6 +355,23 @@ impl State {
         let next = message.offset.saturating_add(1);
         Ok(self.positions.advance(message.partition, next))
     }
+}
+
+/// A kept record as a message again.
+fn with_message<T>(record: &RawRecord, work: impl FnOnce(&RawMessage<'_>) -> T) -> T {
+    let headers: Vec<(&str, Option<&[u8]>)> = record
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_deref()))
+        .collect();
+    work(&RawMessage {
+        partition: &record.partition,
+        offset: record.offset,
+        timestamp_ms: record.timestamp_ms,
+        key: record.key.as_deref(),
+        value: record.value.as_deref(),
+        headers: &headers,
+    })
 }
 
 fn changed(message: &RawMessage<'_>, old: Option<SchemaRef>, new: &SchemaRef) -> Error {

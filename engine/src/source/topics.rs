@@ -8,78 +8,144 @@ use crate::spec::model::{KafkaSpec, Topics};
 /// How many known topics an error lists.
 const LISTED: usize = 8;
 
-/// The configured topics, by name or by pattern.
+/// The configured topics: names, and patterns that whole names match.
+#[derive(Debug, Clone, Default)]
+pub struct TopicFilter {
+    /// These must be there.
+    names: Vec<String>,
+    patterns: Vec<Pattern>,
+}
+
+/// A pattern as the file says it, and as it is matched.
 #[derive(Debug, Clone)]
-pub enum TopicFilter {
-    /// Exactly these.
-    Names(Vec<String>),
-    /// Every topic whose whole name matches, but for those that Kafka keeps for itself (`__…`).
-    Pattern(Regex),
+struct Pattern {
+    said: String,
+    regex: Regex,
+    /// Said by `topics_regex`, not by a `*` in `topics`.
+    is_regex: bool,
 }
 
 impl TopicFilter {
     /// The filter of a source.
     ///
     /// # Errors
-    /// [`sql::ErrorKind::Config`] if the regular expression does not parse.
+    /// [`sql::ErrorKind::Config`] if a pattern does not parse.
     pub fn try_new(spec: &KafkaSpec) -> Result<Self> {
-        match &spec.topics {
-            Topics::Names(names) => Ok(Self::Names(names.clone())),
-            Topics::Regex(pattern) => Regex::new(&format!("^(?:{pattern})$"))
-                .map(Self::Pattern)
-                .map_err(|error| {
-                    Error::config(format!(
-                        "`topics_regex` {pattern:?} is no regular expression"
-                    ))
+        let whole = |said: &str, pattern: &str, is_regex| {
+            let regex = Regex::new(&format!("^(?:{pattern})$")).map_err(|error| {
+                Error::config(format!("{said:?} is no pattern of topic names"))
                     .at(spec.at.clone())
                     .source(error)
-                }),
+            })?;
+            Ok(Pattern {
+                said: said.to_owned(),
+                regex,
+                is_regex,
+            })
+        };
+        let mut filter = Self::default();
+        match &spec.topics {
+            Topics::Regex(pattern) => filter.patterns.push(whole(pattern, pattern, true)?),
+            Topics::Names(names) => {
+                for name in names {
+                    if is_glob(name) {
+                        filter.patterns.push(whole(name, &glob(name), false)?);
+                    } else {
+                        filter.names.push(name.clone());
+                    }
+                }
+            }
+        }
+        Ok(filter)
+    }
+
+    /// Exactly these topics.
+    pub fn named<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
+        Self {
+            names: names.into_iter().map(Into::into).collect(),
+            patterns: Vec::new(),
         }
     }
 
-    /// Whether `topic` is one of them.
+    /// Whether `topic` is one of them. Topics that Kafka and Connect keep for themselves (`__…`) match no pattern.
     pub fn matches(&self, topic: &str) -> bool {
-        match self {
-            Self::Names(names) => names.iter().any(|name| name == topic),
-            Self::Pattern(regex) => !topic.starts_with("__") && regex.is_match(topic),
-        }
+        self.names(topic)
+            || (!topic.starts_with("__")
+                && (self.patterns.iter()).any(|pattern| pattern.regex.is_match(topic)))
     }
 
     /// Whether `topic` is named; a topic that only matches a pattern may go away.
     pub fn names(&self, topic: &str) -> bool {
-        matches!(self, Self::Names(names) if names.iter().any(|name| name == topic))
+        self.names.iter().any(|name| name == topic)
     }
 
-    /// The error for topics that are not among the `known` ones of `place`.
-    pub(crate) fn missing(&self, known: &[String], place: &str) -> Error {
-        let error = match self {
-            Self::Names(names) => {
-                let missing: Vec<&str> = names
-                    .iter()
-                    .filter(|name| !known.contains(name))
-                    .map(String::as_str)
-                    .collect();
-                let error = Error::config(match missing.as_slice() {
-                    [one] => format!("there is no topic `{one}`"),
-                    many => format!("there are no topics `{}`", many.join("`, `")),
-                });
-                match missing.iter().find_map(|name| nearest(name, known)) {
-                    Some(near) => error.remedy(format!("Did you mean `{near}`?")),
-                    None => error.remedy(
-                        "Correct `source.topics`, or start the connector that writes the topic.",
-                    ),
-                }
-            }
-            Self::Pattern(regex) => Error::config(format!(
-                "no topic matches `topics_regex` {:?}",
-                regex
-                    .as_str()
-                    .trim_start_matches("^(?:")
-                    .trim_end_matches(")$")
-            ))
-            .remedy("Correct `source.topics_regex`; it must match a topic's whole name."),
+    /// The topics that are named.
+    pub(crate) fn named_topics(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Checks that every named topic is among the `found` ones and that every pattern matches one of them.
+    ///
+    /// # Errors
+    /// [`sql::ErrorKind::Config`] that tells what is missing, and which topics are `known` at `place`.
+    pub(crate) fn check(&self, found: &[&str], known: &[String], place: &str) -> Result<()> {
+        let missing: Vec<&str> = self
+            .names
+            .iter()
+            .map(String::as_str)
+            .filter(|name| !found.contains(name))
+            .collect();
+        let idle = |pattern: &&Pattern| {
+            !(found.iter()).any(|topic| !topic.starts_with("__") && pattern.regex.is_match(topic))
         };
-        error.at(place).expected(listed(known))
+        let error = match (missing.as_slice(), self.patterns.iter().find(idle)) {
+            ([], None) => return Ok(()),
+            ([], Some(pattern)) => pattern.unmatched(),
+            (missing, _) => without(missing, known),
+        };
+        Err(error.at(place).expected(listed(known)))
+    }
+}
+
+impl Pattern {
+    fn unmatched(&self) -> Error {
+        if self.is_regex {
+            return Error::config(format!("no topic matches `topics_regex` {:?}", self.said))
+                .remedy("Correct `source.topics_regex`; it must match a topic's whole name.");
+        }
+        let error = Error::config(format!("no topic matches `{}`", self.said));
+        match self.said.strip_suffix(".*") {
+            Some(prefix) => error.remedy(format!(
+                "Correct `source.topics`; the pattern stands for every topic whose name starts with `{prefix}.`. Or start the connector that writes them."
+            )),
+            None => error.remedy(
+                "Correct `source.topics`; `*` stands for any characters, the rest for itself. Or start the connector that writes the topics.",
+            ),
+        }
+    }
+}
+
+/// Whether an entry of `topics` is a pattern: no topic's name has a `*`.
+pub(crate) fn is_glob(entry: &str) -> bool {
+    entry.contains('*')
+}
+
+/// The regular expression of a pattern in which `*` stands for any characters, also none.
+pub(crate) fn glob(pattern: &str) -> String {
+    let parts: Vec<String> = pattern.split('*').map(regex::escape).collect();
+    parts.join(".*")
+}
+
+fn without(missing: &[&str], known: &[String]) -> Error {
+    let error = Error::config(match missing {
+        [one] => format!("there is no topic `{one}`"),
+        many => format!("there are no topics `{}`", many.join("`, `")),
+    });
+    match missing.iter().find_map(|name| nearest(name, known)) {
+        Some(near) => error.remedy(format!("Did you mean `{near}`?")),
+        None => {
+            error.remedy("Correct `source.topics`, or start the connector that writes the topic.")
+        }
     }
 }
 
@@ -100,6 +166,7 @@ fn listed(known: &[String]) -> String {
         .filter(|name| !name.starts_with("__"))
         .collect();
     names.sort_unstable();
+    names.dedup();
     let shown = names
         .iter()
         .take(LISTED)

@@ -18,6 +18,7 @@ pub(super) fn delta_table(block: &mut Block<'_>) -> Result<DeltaTableSpec> {
     Ok(DeltaTableSpec {
         path,
         storage_options: storage_options(block)?,
+        properties: BTreeMap::new(),
     })
 }
 

@@ -9,15 +9,19 @@ use super::block::{Block, short};
 use super::columns::{self, Declared};
 use super::effective::Shown;
 use super::field::Field;
-use super::model::{Bootstrap, DeclaredColumn, Format, KafkaSpec, OffsetReset, SourceSpec, Topics};
+use super::model::{
+    Bootstrap, DeclaredColumn, Format, KafkaSpec, OffsetReset, SourceSpec, SourceTables, Topics,
+};
 use super::{names, paths};
+use crate::source::is_glob;
 
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 16] = [
     "type",
     "name",
     "bootstrap_servers",
     "topics",
     "topics_regex",
+    "tables",
     "group_id",
     "auto_offset_reset",
     "fail_on_data_loss",
@@ -64,6 +68,7 @@ pub(super) fn read(root: &mut Block<'_>, pipeline: &str) -> Result<SourceSpec> {
     let name = names::table(&name)?;
     let bootstrap = bootstrap(&mut block)?;
     let topics = topics(&mut block)?;
+    let tables = tables(&mut block, &topics)?;
     let group_id = block.value("group_id", &format!("engine-{pipeline}"), Field::text)?;
     let auto_offset_reset = block.value("auto_offset_reset", "earliest", |field| {
         let words = [
@@ -93,6 +98,7 @@ pub(super) fn read(root: &mut Block<'_>, pipeline: &str) -> Result<SourceSpec> {
         name,
         bootstrap,
         topics,
+        tables,
         group_id,
         auto_offset_reset,
         fail_on_data_loss,
@@ -145,7 +151,7 @@ fn bootstrap(block: &mut Block<'_>) -> Result<Bootstrap> {
 }
 
 fn topics(block: &mut Block<'_>) -> Result<Topics> {
-    const EXPECTED: &str = "either `topics: [name, …]` or `topics_regex: pattern`";
+    const EXPECTED: &str = "either `topics: [name, …]`, in which `*` stands for any characters, or `topics_regex: pattern`";
     if let Some(pattern) = block.get("topics_regex") {
         if block.get("topics").is_some() {
             return Err(pattern
@@ -173,6 +179,34 @@ fn topics(block: &mut Block<'_>) -> Result<Topics> {
             .remedy("name a topic, or use `topics_regex`"));
     }
     Ok(Topics::Names(topics))
+}
+
+/// `tables:`; a source whose topics are a pattern takes, unless told otherwise, only the table that it is called after.
+fn tables(block: &mut Block<'_>, topics: &Topics) -> Result<SourceTables> {
+    let wide = match topics {
+        Topics::Names(names) => names.iter().any(|name| is_glob(name)),
+        Topics::Regex(_) => true,
+    };
+    let unsaid = if wide {
+        "one table, of the source's name"
+    } else {
+        "whatever is in the topics"
+    };
+    let said = block.optional("tables", unsaid, |field| {
+        let tables = field.texts("a list of tables", names::source_table)?;
+        if tables.is_empty() {
+            return Err(field
+                .error("`tables` is empty")
+                .expected("at least one table")
+                .remedy("name a table, or remove the key"));
+        }
+        Ok(tables)
+    })?;
+    Ok(match said {
+        Some(tables) => SourceTables::Only(tables),
+        None if wide => SourceTables::OneOfTheName,
+        None => SourceTables::Any,
+    })
 }
 
 /// `columns:` and `key:`, which its `PRIMARY KEY` fills if it is not said.

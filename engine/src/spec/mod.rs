@@ -21,6 +21,7 @@ mod observability;
 mod overrides;
 mod paths;
 mod pipeline;
+mod properties;
 mod sink;
 mod statements;
 mod tables;

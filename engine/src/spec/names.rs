@@ -6,6 +6,7 @@ use sql::Result;
 
 use super::block::short;
 use super::field::Field;
+use crate::source::is_glob;
 
 /// A pipeline's name: part of the positions' keys in the tables.
 pub(super) fn pipeline(field: &Field<'_>) -> Result<String> {
@@ -141,14 +142,46 @@ pub(super) fn rule(field: &Field<'_>) -> Result<String> {
     Ok(name)
 }
 
-/// A Kafka topic's name.
+/// An entry of `topics`: a topic's name, or a pattern in which `*` stands for any characters.
 pub(super) fn topic(field: &Field<'_>, name: &str) -> Result<()> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let fits = |c: char| c.is_ascii_alphanumeric() || "._-*".contains(c);
     if !name.chars().all(fits) || name.len() > 249 {
         return Err(field
             .error(format!("`{}` cannot name a topic", short(name)))
-            .expected("at most 249 letters, digits, `.`, `_` and `-`")
-            .remedy("use `topics_regex` for a pattern"));
+            .expected("at most 249 letters, digits, `.`, `_` and `-`; `*` stands for any of them")
+            .remedy("use `topics_regex` for a regular expression"));
+    }
+    if is_glob(name) && (name.starts_with(".*") || name.contains("**")) {
+        return Err(field
+            .error(format!(
+                "`{}` reads like a regular expression, which `topics` does not take",
+                short(name)
+            ))
+            .expected("topic names; `*` stands for any characters, a dot for a dot")
+            .remedy(format!(
+                "write `{}`, or use `topics_regex`",
+                short(&name.strip_prefix('.').unwrap_or(name).replace("**", "*"))
+            )));
+    }
+    if is_glob(name) && !name.contains(|c: char| c.is_ascii_alphanumeric()) {
+        return Err(field
+            .error(format!("`{name}` stands for every topic of the cluster"))
+            .expected("a part of the topics' names, such as `cdc.postgres.*`")
+            .remedy("name the connector's topic.prefix, or use `topics_regex` if you mean it"));
+    }
+    Ok(())
+}
+
+/// An entry of `tables`: a table's name, with or without schema and database; `*` stands for any characters.
+pub(super) fn source_table(field: &Field<'_>, name: &str) -> Result<()> {
+    if name.trim() != name || name.is_empty() || name.contains("**") {
+        return Err(field
+            .error(format!(
+                "`{}` cannot name a table of the source database",
+                short(name)
+            ))
+            .expected("`table`, `schema.table` or `database.table`; `*` stands for any characters")
+            .remedy("write the name as the database has it, without quotes"));
     }
     Ok(())
 }

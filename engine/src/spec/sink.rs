@@ -8,6 +8,7 @@ use super::field::Field;
 use super::iceberg::{delta_table, iceberg_table};
 use super::model::{Mode, PartitionField, PartitionTransform, SinkSpec, SinkTarget};
 use super::nearest::nearest;
+use super::properties::table_properties;
 
 const NOT_BUILT: [&str; 3] = ["truncate", "write_mode", "unavailable"];
 
@@ -24,7 +25,7 @@ pub(super) fn read(root: &mut Block<'_>) -> Result<SinkSpec> {
     let kind = block.required("type", "`iceberg` or `delta`")?;
     let kind = kind.choice(&words, &[])?;
     let own: &[&str] = match kind {
-        Kind::Delta => &["path"],
+        Kind::Delta => &["path", "table_properties"],
         Kind::Iceberg => &["catalog", "table"],
     };
     let shared = ["type", "mode", "partition_by", "storage_options"];
@@ -33,7 +34,11 @@ pub(super) fn read(root: &mut Block<'_>) -> Result<SinkSpec> {
         .required("mode", "`append`")?
         .choice(&[("append", Mode::Append)], &["upsert"])?;
     let target = match kind {
-        Kind::Delta => SinkTarget::Delta(delta_table(&mut block)?),
+        Kind::Delta => {
+            let mut table = delta_table(&mut block)?;
+            table.properties = table_properties(&mut block)?;
+            SinkTarget::Delta(table)
+        }
         Kind::Iceberg => SinkTarget::Iceberg(iceberg_table(&mut block)?),
     };
     let partition_by = match block.get("partition_by") {

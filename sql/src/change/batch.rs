@@ -5,6 +5,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
+use super::keyed::KeyedMeta;
 use super::op::Op;
 use super::position::{Partition, Span};
 use crate::error::{Error, Result};
@@ -74,7 +75,7 @@ pub struct Reject {
 }
 
 /// What stands beside each row of a batch: index `i` belongs to row `i`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RowMeta {
     /// The operation.
     pub ops: Vec<Op>,
@@ -88,6 +89,8 @@ pub struct RowMeta {
     pub commit_micros: Vec<i64>,
     /// The raw records, kept only when the pipeline may still set rows aside (`rules` with `quarantine`).
     pub raw: Option<Vec<RawRecord>>,
+    /// Only where the target is kept by key.
+    pub keyed: Option<KeyedMeta>,
 }
 
 /// What was read for a batch, counted. Sums of everything but `bytes` and `records` equal `records`
@@ -98,7 +101,7 @@ pub struct BatchCounts {
     pub records: u64,
     /// Bytes of keys, values and headers read.
     pub bytes: u64,
-    /// Null value with a key.
+    /// Null value with a key. Where the target is kept by key they are rows, too ([`KeyedMeta::tombstones`]).
     pub tombstones: u64,
     /// Heartbeats, transaction markers, schema changes, notifications, messages, null key with null value.
     pub control: u64,
@@ -107,7 +110,7 @@ pub struct BatchCounts {
 /// Decoded changes and what they cover.
 ///
 /// `rows` has the projected columns of `schema`; `meta` stands beside the rows. Every record in `span` is
-/// exactly one of: a row, a reject, a tombstone, a control record.
+/// exactly one of: a row, a reject, a tombstone, a control record; where the target is kept by key, a tombstone is also a row.
 #[derive(Debug, Clone)]
 pub struct ChangeBatch {
     rows: RecordBatch,
@@ -146,7 +149,12 @@ impl ChangeBatch {
                 "a batch of {n} rows has metadata of {lengths:?} rows"
             )));
         }
-        let explained = n as u64 + rejects.len() as u64 + counts.tombstones + counts.control;
+        let both = meta
+            .keyed
+            .as_ref()
+            .map_or(0, |keyed| keyed.tombstones.len());
+        let explained =
+            (n - both.min(n)) as u64 + rejects.len() as u64 + counts.tombstones + counts.control;
         if explained != counts.records {
             return Err(Error::internal(format!(
                 "{} records were read, but {explained} are accounted for",

@@ -2,6 +2,8 @@
 
 mod batch;
 mod columns;
+mod fold;
+mod keyed;
 mod net;
 mod netting;
 mod op;
@@ -13,6 +15,8 @@ pub use columns::{
     PARTITION, SOURCE, TOPIC, UNAVAILABLE_COLUMNS, is_metadata, kafka_metadata_fields,
     source_struct_fields, utc_micros,
 };
+pub use fold::{Folded, MissingValue, fold};
+pub use keyed::KeyedMeta;
 pub use net::NetChange;
 pub use netting::{Fill, NetEvent, NetRow, Netted, Origin, net};
 pub use op::Op;

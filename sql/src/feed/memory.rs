@@ -103,7 +103,7 @@ impl ChangeFeed for MemoryFeed {
             offsets: (start..end).collect(),
             partitions: vec![self.partition.clone()],
             commit_micros: vec![i64::MIN; n],
-            raw: None,
+            ..RowMeta::default()
         };
         let position = |next| Position::from_iter([(self.partition.clone(), next)]);
         let after = if start == 0 {

@@ -31,6 +31,7 @@ enum Print {
     Bit,
     Bits,
     Money,
+    Scaled,
     TextArray,
 }
 
@@ -64,6 +65,7 @@ impl Print {
             Self::Bit => format!("({name} = B'1')"),
             Self::Bits => base64(&little_endian(name)),
             Self::Money => format!("{name}::numeric::numeric(19,2)::text"),
+            Self::Scaled => format!("{name}::numeric(38,14)::text"),
             Self::TextArray => format!("{name}::text[]"),
         }
     }
@@ -249,14 +251,15 @@ fn numbers() -> Vec<Column> {
         "-92233720368547758.08",
         "92233720368547758.07",
     ]);
+    // As many digits as the declared type has; each comes with its own scale.
     let any = Literals(&[
         "0",
         "1.50",
         "-3.14159265358979",
-        "1e30",
+        "1e20",
         "99999999999999999999.5",
-        "-0.000000000000000000001",
-        "12345678901234567890123456789012345678.9012345678901234567890",
+        "-0.00000000000001",
+        "123456789012345678901234.12345678901234",
     ]);
     vec![
         column("si", "smallint", "SMALLINT", Print::Plain, I16),
@@ -283,7 +286,7 @@ fn numbers() -> Vec<Column> {
             Print::AsText,
             Decimal(38, 0),
         ),
-        column("nv", "numeric", "TEXT", Print::AsText, any),
+        column("nv", "numeric", "DECIMAL(38,14)", Print::Scaled, any),
         column("r", "real", "REAL", Print::Float, Float32),
         column("d", "double precision", "DOUBLE", Print::Float, Float64),
         column("m", "money", "DECIMAL(19,2)", Print::Money, money),

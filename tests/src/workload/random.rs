@@ -29,9 +29,11 @@ impl Random {
 
     /// A number from `low` to `high`, both included.
     pub fn between(&mut self, low: i128, high: i128) -> i128 {
-        let span = u128::try_from(high - low).expect("low is not above high") + 1;
+        assert!(low <= high, "{low} is above {high}");
+        let span = high.abs_diff(low) + 1;
         let wide = (u128::from(self.bits()) << 64) | u128::from(self.bits());
-        low + i128::try_from(wide % span).expect("less than the span of two numbers")
+        low.checked_add_unsigned(wide % span)
+            .expect("not above the high end")
     }
 
     /// True in `percent` of 100 cases.

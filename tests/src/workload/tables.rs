@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{mariadb_tables, postgres_tables};
+use crate::sql::Sql;
 
 /// The schema of every table on Postgres.
 pub const POSTGRES_SCHEMA: &str = "public";
@@ -145,7 +146,7 @@ impl Table {
     }
 
     /// The query for the whole table: one column, a JSON object a row in `readers/canonical.py`'s spelling, ordered by
-    /// the key (without a key by that text). To be run by `execute`, and read by [`parse`](Self::parse).
+    /// the key (without a key by that text). [`rows`](Self::rows) runs it; or `execute` and [`parse`](Self::parse).
     pub fn select(&self) -> String {
         let key = match (self.key.is_empty(), self.dialect) {
             (false, _) => self.key.join(", "),
@@ -177,6 +178,14 @@ impl Table {
         }
     }
 
+    /// The whole table now, as [`select`](Self::select) prints it.
+    ///
+    /// # Panics
+    /// If the server refuses the query, or prints something else than JSON.
+    pub fn rows(&self, sql: &dyn Sql) -> Vec<Value> {
+        self.parse(&sql.execute(&self.select()))
+    }
+
     /// The rows that [`select`](Self::select) printed, one a line.
     ///
     /// # Panics
@@ -190,9 +199,39 @@ impl Table {
         .collect()
     }
 
-    /// Whether the column is of the primary key.
-    pub fn is_key(&self, name: &str) -> bool {
-        self.key.contains(&name)
+    /// The columns by which the workload finds a row: the key, or the first column of a table without one.
+    pub(super) fn identity(&self) -> Vec<&'static str> {
+        if self.key.is_empty() {
+            self.columns
+                .iter()
+                .take(1)
+                .map(|column| column.name)
+                .collect()
+        } else {
+            self.key.clone()
+        }
+    }
+
+    /// The other columns.
+    pub(super) fn values(&self) -> Vec<&Column> {
+        let identity = self.identity();
+        let columns = self.columns.iter();
+        columns
+            .filter(|column| !identity.contains(&column.name))
+            .collect()
+    }
+
+    /// The table without the columns that may hold more than Postgres keeps in a row; none if there are none.
+    pub(super) fn without_large(&self) -> Option<Self> {
+        let large = |column: &Column| matches!(column.values, Values::Large);
+        if !self.columns.iter().any(large) {
+            return None;
+        }
+        let mut small = self.clone();
+        small
+            .columns
+            .retain(|column| !matches!(column.values, Values::Large | Values::Json));
+        Some(small)
     }
 
     /// The statements that make it; the schema is there.

@@ -34,6 +34,18 @@ fn a_killed_worker_sends_mariadb_changes_again() {
     sends_again(&server, &broker, worker, &format!("maria.{table}"), "maria");
 }
 
+#[test]
+fn a_killed_worker_sends_mysql_changes_again() {
+    let server = need!(mariadb::Server::start_mysql());
+    let broker = need!(Broker::given_or_start());
+    let worker = need!(Worker::start(&broker));
+    server.execute("CREATE TABLE again (id int PRIMARY KEY, name text)");
+    server.execute("INSERT INTO again VALUES (1, 'before')");
+    let table = format!("{}.again", server.address().database);
+    worker.capture_mysql(&server, "my", &table, &WITH_SCHEMAS);
+    sends_again(&server, &broker, worker, &format!("my.{table}"), "my");
+}
+
 fn sends_again(server: &dyn Sql, broker: &Broker, mut worker: Worker, topic: &str, prefix: &str) {
     // A change before the snapshot is read would be part of it.
     broker.wait_for(topic, 1, SEEN);

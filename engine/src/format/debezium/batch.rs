@@ -6,7 +6,9 @@ use arrow::array::ArrayRef;
 use sql::Result;
 use sql::change::{BEFORE, BatchCounts, Op, Reject, RowMeta, SOURCE};
 
+use super::DecoderOptions;
 use super::column::Column;
+use super::keyed::PendingKeys;
 use super::metadata;
 use super::outputs::Outputs;
 use crate::format::{Decoded, RawMessage};
@@ -26,6 +28,8 @@ pub(super) struct Pending {
     pub(super) marks: Vec<usize>,
     pub(super) rejects: Vec<Reject>,
     pub(super) counts: BatchCounts,
+    /// Only where the target is kept by key.
+    pub(super) keys: Option<PendingKeys>,
 }
 
 /// What a decoded message says beside its columns.
@@ -37,12 +41,14 @@ pub(super) struct RowFacts {
 
 impl Pending {
     /// Empty columns for `outputs`.
-    pub(super) fn try_new(outputs: &Outputs, keep_raw: bool) -> Result<Self> {
+    pub(super) fn try_new(outputs: &Outputs, options: &DecoderOptions) -> Result<Self> {
+        let keys = || PendingKeys::try_new(outputs, &options.key);
         Ok(Self {
+            keys: options.keyed.then(keys).transpose()?,
             columns: outputs.empty_columns()?,
             before: outputs.empty_metadata(BEFORE)?,
             source: outputs.empty_metadata(SOURCE)?,
-            meta: empty_meta(keep_raw),
+            meta: empty_meta(options.keep_raw),
             ..Self::default()
         })
     }
@@ -111,8 +117,12 @@ impl Pending {
         let before = self.before.as_mut().map(Column::finish).transpose()?;
         let source = self.source.as_mut().map(Column::finish).transpose()?;
         let keep_raw = self.meta.raw.is_some();
-        let meta = std::mem::replace(&mut self.meta, empty_meta(keep_raw));
+        let mut meta = std::mem::replace(&mut self.meta, empty_meta(keep_raw));
         let unavailable = std::mem::take(&mut self.unavailable);
+        let keys = self.keys.as_mut();
+        meta.keyed = keys
+            .map(|keys| keys.finish(outputs, &unavailable))
+            .transpose()?;
         let made = metadata::Made {
             meta: &meta,
             row: &outputs.row,

@@ -7,6 +7,7 @@ use super::batch::RowFacts;
 use super::column::Data;
 use super::event::{Event, Outer, Stop};
 use super::fault::{Fault, Step, shown};
+use super::keyed::OLD_KEY;
 use super::plan::{Plan, Shape, top};
 use super::row::{RowReader, RowSeen, RowTarget};
 use super::scan::Cursor;
@@ -181,10 +182,7 @@ impl JsonDecoder {
 
 /// Whether the message is the second half of a key change.
 fn has_old_key(message: &RawMessage<'_>) -> bool {
-    message
-        .headers
-        .iter()
-        .any(|(name, _)| *name == "__debezium.oldkey")
+    message.headers.iter().any(|(name, _)| *name == OLD_KEY)
 }
 
 /// The first keys of an object, for a sentence.

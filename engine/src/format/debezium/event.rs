@@ -38,6 +38,8 @@ pub(super) enum Event<'a> {
     Row(RowFacts),
     /// No value: a tombstone if there is a key.
     Null,
+    /// A tombstone that is a row: its key columns are filled.
+    Tombstone(RowFacts),
     /// Never a row.
     Control,
     /// Not taken: these columns are needed first.

@@ -89,7 +89,7 @@ impl JsonDecoder {
 }
 
 /// A header's value, without the schema that a `JsonConverter` puts around it.
-fn header<'a>(message: &RawMessage<'a>, name: &str) -> Option<&'a [u8]> {
+pub(super) fn header<'a>(message: &RawMessage<'a>, name: &str) -> Option<&'a [u8]> {
     let (_, value) = message.headers.iter().find(|(known, _)| *known == name)?;
     let value = (*value)?;
     match wrapper(Cursor::new(value)) {

@@ -68,7 +68,7 @@ impl JsonDecoder {
     }
 
     /// Whether these row fields identify a row.
-    fn identifies(&self, values: &Seen) -> bool {
+    pub(super) fn identifies(&self, values: &Seen) -> bool {
         let key = &self.options.key;
         if key.is_empty() {
             return !values.is_empty();
@@ -80,7 +80,11 @@ impl JsonDecoder {
     }
 
     /// Reads the Kafka key; returns the row fields that it had.
-    fn key(&mut self, bare: &mut RowReader, message: &RawMessage<'_>) -> Result<Seen, Stop> {
+    pub(super) fn key(
+        &mut self,
+        bare: &mut RowReader,
+        message: &RawMessage<'_>,
+    ) -> Result<Seen, Stop> {
         let Some(bytes) = message.key else {
             return Ok(Seen::default());
         };
@@ -288,7 +292,7 @@ impl JsonDecoder {
             Err(wire) => return Ok(KeyPlan::Value(Box::new(wire))),
             Ok(fields) => fields,
         };
-        if self.options.key.is_empty() {
+        if !self.key_is_said {
             let mut names: Vec<String> = fields.iter().map(|field| field.name.clone()).collect();
             names.sort();
             let topic = &message.partition.topic;

@@ -43,6 +43,7 @@ mod fault;
 mod flattened;
 mod iso;
 mod key;
+mod keyed;
 mod layout;
 mod learn;
 mod metadata;
@@ -56,6 +57,7 @@ mod scan;
 mod source_block;
 mod string;
 mod structured;
+mod tables;
 mod temporal;
 mod text;
 mod top;
@@ -76,9 +78,10 @@ use self::key::KeyPlan;
 use self::outputs::{Outputs, row_of};
 use self::plan::{Plan, Shape};
 use self::read::Scratch;
+use self::tables::{Membership, TableFilter};
 use self::unavailable::Placeholder;
 use crate::format::{Decoded, Decoder, Pushed, RawMessage};
-use crate::spec::model::DeclaredColumn;
+use crate::spec::model::{DeclaredColumn, SourceTables};
 
 /// What Debezium writes in the place of a value that the source did not send, unless configured.
 pub const UNAVAILABLE_PLACEHOLDER: &str = "__debezium_unavailable_value";
@@ -86,6 +89,10 @@ pub const UNAVAILABLE_PLACEHOLDER: &str = "__debezium_unavailable_value";
 /// How messages are decoded.
 #[derive(Debug, Clone)]
 pub struct DecoderOptions {
+    /// The source's name.
+    pub name: String,
+    /// Rows of which tables are decoded; the others are counted as control records.
+    pub tables: SourceTables,
     /// The row's columns; `None` learns them from the messages' schemas.
     pub columns: Option<Vec<DeclaredColumn>>,
     /// Key columns; empty: whatever columns the Kafka keys have.
@@ -98,17 +105,23 @@ pub struct DecoderOptions {
     pub ignore_schema_change: bool,
     /// Keep each row's raw record beside it.
     pub keep_raw: bool,
+    /// The target is kept by key: every row must have one, tombstones are rows, and key changes are noted. The key columns
+    /// must be projected. If `key` is empty it is that of the first message.
+    pub keyed: bool,
 }
 
 impl Default for DecoderOptions {
     fn default() -> Self {
         Self {
+            name: String::new(),
+            tables: SourceTables::Any,
             columns: None,
             key: Vec::new(),
             before_image_full: false,
             unavailable_placeholder: UNAVAILABLE_PLACEHOLDER.to_owned(),
             ignore_schema_change: false,
             keep_raw: false,
+            keyed: false,
         }
     }
 }
@@ -129,8 +142,11 @@ pub struct JsonDecoder {
     schemaless: Option<Box<Plan>>,
     plans: Cache<Plan>,
     keys: Cache<KeyPlan>,
+    /// Whether the key columns were said, or are those of the messages.
+    key_is_said: bool,
     /// The key columns of each topic, sorted.
     key_names: HashMap<String, Vec<String>>,
+    tables: TableFilter,
     /// Columns whose default was warned of.
     warned: HashSet<String>,
 }
@@ -139,7 +155,7 @@ impl JsonDecoder {
     /// A decoder without rows.
     ///
     /// # Errors
-    /// [`sql::ErrorKind::Config`] if declared columns repeat a name, have a reserved one or a type that nothing is
+    /// [`sql::ErrorKind::Config`] if `tables` holds no pattern, if declared columns repeat a name, have a reserved one or a type that nothing is
     /// decoded to, if a key column is not declared, or if the placeholder is empty.
     pub fn try_new(options: DecoderOptions) -> Result<Self> {
         let placeholder = Placeholder::new(&options.unavailable_placeholder).ok_or_else(|| {
@@ -162,18 +178,25 @@ impl JsonDecoder {
         Ok(Self {
             known: declared.is_some(),
             schemaless: None,
-            pending: Pending::try_new(&outputs, options.keep_raw)?,
+            pending: Pending::try_new(&outputs, &options)?,
             placeholder,
             scratch: Scratch::default(),
             plans: Cache::default(),
             keys: Cache::default(),
+            key_is_said: !options.key.is_empty(),
             key_names: HashMap::new(),
+            tables: TableFilter::try_new(&options.tables, &options.name)?,
             warned: HashSet::new(),
             declared,
             outputs,
             options,
         }
         .planned())
+    }
+
+    /// Whether tombstones are rows. Before the columns are known there is nothing that they could delete.
+    fn wants_tombstones(&self) -> bool {
+        self.options.keyed && self.known
     }
 
     /// Makes the plan of messages without schema for the columns as they are now.
@@ -190,6 +213,28 @@ impl JsonDecoder {
         self.schemaless = Some(Box::new(plan));
     }
 
+    /// Decodes a message unless it is a row of a table that the source does not take.
+    fn decode_ours<'a>(&mut self, message: &RawMessage<'a>) -> Result<Event<'a>, Stop> {
+        let said = self.tables.ask(message)?;
+        if said == Membership::Foreign {
+            return Ok(Event::Control);
+        }
+        let event = self.decode(message)?;
+        let needs_a_table = match event {
+            Event::Row(_) | Event::NewSchema(_) => true,
+            // A foreign table's tombstone must not delete a row of ours.
+            Event::Null => message.key.is_some() && self.wants_tombstones(),
+            _ => false,
+        };
+        if said == Membership::Unsaid
+            && needs_a_table
+            && self.tables.ask_topic(message)? == Membership::Foreign
+        {
+            return Ok(Event::Control);
+        }
+        Ok(event)
+    }
+
     /// Decodes to these columns from now on.
     fn replace_outputs(&mut self, outputs: Outputs) -> Result<()> {
         if !self.is_empty() {
@@ -197,7 +242,7 @@ impl JsonDecoder {
                 "the decoder's columns were changed while rows are pending",
             ));
         }
-        let mut pending = Pending::try_new(&outputs, self.options.keep_raw)?;
+        let mut pending = Pending::try_new(&outputs, &self.options)?;
         pending.rejects = std::mem::take(&mut self.pending.rejects);
         pending.counts = std::mem::take(&mut self.pending.counts);
         self.pending = pending;
@@ -265,20 +310,45 @@ impl Decoder for JsonDecoder {
         self.replace_outputs(outputs)
     }
 
+    fn needs(&mut self, message: &RawMessage<'_>) -> Result<Option<SchemaRef>> {
+        let decoded = self.decode_ours(message);
+        self.pending.rollback();
+        match decoded {
+            Ok(Event::NewSchema(schema)) => Ok(Some(schema)),
+            // Pushing says the same.
+            Ok(_) | Err(Stop::Fault(_)) => Ok(None),
+            Err(Stop::Error(error)) => Err(*error),
+        }
+    }
+
     fn push(&mut self, message: &RawMessage<'_>) -> Result<Pushed> {
-        let mut result = self.decode(message);
-        if matches!(result, Ok(Event::Row(_)))
-            && let Err(stop) = self.watch_key(message)
+        let mut result = self.decode_ours(message);
+        if let Ok(Event::Row(facts)) = result
+            && let Err(stop) = self
+                .watch_key(message)
+                .and_then(|()| self.note_key(message, facts))
         {
             result = Err(stop);
+        }
+        if matches!(result, Ok(Event::Null)) && message.key.is_some() && self.wants_tombstones() {
+            self.pending.rollback();
+            result = self.tombstone(message).map(Event::Tombstone);
         }
         let pushed = match result {
             Ok(Event::Row(facts)) => {
                 self.pending.commit(message, facts);
                 Pushed::Row
             }
+            Ok(Event::Tombstone(facts)) => {
+                self.pending.commit(message, facts);
+                self.pending.counts.tombstones += 1;
+                Pushed::Row
+            }
             Ok(Event::NewSchema(schema)) => {
                 self.pending.rollback();
+                if let Err(Stop::Error(error)) = self.learn_key(message) {
+                    return Err(*error);
+                }
                 return Ok(Pushed::NewSchema(schema));
             }
             Ok(Event::Null) if message.key.is_some() => {
@@ -304,6 +374,10 @@ impl Decoder for JsonDecoder {
         self.pending.counts.records += 1;
         self.pending.counts.bytes += message.size() as u64;
         Ok(pushed)
+    }
+
+    fn key(&self) -> &[String] {
+        &self.options.key
     }
 
     fn len(&self) -> usize {

@@ -1,16 +1,13 @@
 //! Appending: the rows' files are written once, and committed on whatever version is the newest.
 
-use std::collections::HashMap;
-
 use arrow::array::RecordBatch;
 use deltalake::kernel::{Action, Add};
 use deltalake::protocol::{DeltaOperation, SaveMode};
-use serde_json::Value;
 use sql::Result;
 use sql::change::Span;
 
-use super::DeltaSink;
 use super::commit::{Proposal, Settled, Tries};
+use super::{DeltaSink, history};
 use crate::sink::protocol::{Standing, check_batch};
 use crate::sink::{Receipt, failpoint};
 
@@ -47,8 +44,8 @@ impl DeltaSink {
         rows: &[RecordBatch],
         span: &Span,
     ) -> Result<Receipt> {
-        let added = rows.iter().map(|batch| batch.num_rows() as u64).sum();
-        let proposal = self.appended(files);
+        let added: u64 = rows.iter().map(|batch| batch.num_rows() as u64).sum();
+        let proposal = self.appended(files, added);
         let paths: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
         let mut tries = Tries::new(span);
         while !tries.exhausted() {
@@ -83,7 +80,7 @@ impl DeltaSink {
         Err(tries.into_error(&self.path))
     }
 
-    fn appended(&self, files: &[Add]) -> Proposal {
+    fn appended(&self, files: &[Add], rows: u64) -> Proposal {
         Proposal {
             actions: files.iter().cloned().map(Action::Add).collect(),
             operation: DeltaOperation::Write {
@@ -91,7 +88,8 @@ impl DeltaSink {
                 partition_by: (!self.partition_by.is_empty()).then(|| self.partition_by.clone()),
                 predicate: None,
             },
-            facts: HashMap::from([("isBlindAppend".to_owned(), Value::Bool(true))]),
+            blind: true,
+            metrics: history::of_append(files, rows),
         }
     }
 }

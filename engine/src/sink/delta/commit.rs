@@ -17,8 +17,8 @@ use sql::change::Span;
 use sql::{Error, ErrorKind, Result};
 use uuid::Uuid;
 
-use super::DeltaSink;
 use super::progress::app_id;
+use super::{DeltaSink, history};
 use crate::lake::storage::storage_error;
 use crate::sink::protocol::{MAX_ATTEMPTS, Standing, standing};
 use crate::sink::{Receipt, failpoint};
@@ -28,8 +28,10 @@ use crate::sink::{Receipt, failpoint};
 pub(super) struct Proposal {
     pub(super) actions: Vec<Action>,
     pub(super) operation: DeltaOperation,
-    /// Members of `commitInfo`.
-    pub(super) facts: HashMap<String, Value>,
+    /// Whether it is right whatever else is in the table.
+    pub(super) blind: bool,
+    /// What the table's history says of it.
+    pub(super) metrics: Value,
 }
 
 /// The attempts of one batch.
@@ -148,16 +150,18 @@ impl DeltaSink {
     }
 
     async fn attempt(&mut self, proposal: &Proposal, tries: &Tries<'_>) -> Result<Attempt> {
-        let mut facts = proposal.facts.clone();
-        facts.insert("engineCommit".to_owned(), Value::String(tries.mark.clone()));
+        let info = history::commit_info(self, proposal, tries.span, &tries.mark)?;
+        let actions = std::iter::once(Action::CommitInfo(info))
+            .chain(proposal.actions.iter().cloned())
+            .collect();
         let positions = tries
             .span
             .to()
             .iter()
             .map(|(partition, next)| Transaction::new(app_id(&self.pipeline, partition), next))
             .collect();
-        let (actions, operation) = (proposal.actions.clone(), proposal.operation.clone());
-        let bytes = CommitData::new(actions, operation, facts, positions)
+        let operation = proposal.operation.clone();
+        let bytes = CommitData::new(actions, operation, HashMap::new(), positions)
             .get_bytes()
             .map_err(|error| Error::internal("a commit cannot be written down").source(error))?;
         let written = self

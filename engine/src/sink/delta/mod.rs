@@ -12,7 +12,9 @@
 mod append;
 mod commit;
 mod files;
+mod history;
 mod maintenance;
+mod metadata;
 mod progress;
 mod upsert;
 mod write;
@@ -23,9 +25,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use deltalake::DeltaTable;
-use deltalake::kernel::StructType;
-use deltalake::kernel::engine::arrow_conversion::{TryIntoArrow as _, TryIntoKernel as _};
-use deltalake::kernel::transaction::CommitProperties;
+use deltalake::kernel::engine::arrow_conversion::TryIntoArrow as _;
 use deltalake::logstore::LogStoreRef;
 use deltalake::table::config::TablePropertiesExt as _;
 use sql::change::{Position, Span};
@@ -33,13 +33,10 @@ use sql::{Error, ErrorKind, Result};
 
 pub use upsert::DeltaUpsert;
 
-use super::protocol::MAX_ATTEMPTS;
 use super::{Receipt, Sink};
 use crate::lake::delta::{check_writable, open_or_create, reopen, snapshot};
 use crate::lake::schema::without_metadata;
-use crate::lake::shape::{
-    Missing, added_columns, check_shape, no_partition_column, same_partitions,
-};
+use crate::lake::shape::{Missing, check_shape, no_partition_column, same_partitions};
 use crate::spec::model::{DeltaTableSpec, PartitionField, PartitionTransform};
 
 /// A writer of one Delta table for one pipeline.
@@ -142,6 +139,7 @@ impl DeltaSink {
         if missing == Missing::Add {
             sink.add_columns(target).await?;
         }
+        sink.set_properties().await?;
         Ok(sink)
     }
 
@@ -189,39 +187,6 @@ impl DeltaSink {
         }
         // Only columns may have come; anything else would not take the batches that are under way.
         check_shape(&before, &self.schema, Missing::Refuse, &self.path)
-    }
-
-    async fn add_columns(&mut self, target: &Schema) -> Result<()> {
-        let mut failed = None;
-        for _ in 0..MAX_ATTEMPTS {
-            let added = added_columns(target, &self.schema, &self.path)?;
-            if added.fields().is_empty() {
-                return Ok(());
-            }
-            let added: StructType = (&added).try_into_kernel().map_err(|error| {
-                Error::internal("new columns are no Delta columns").source(error)
-            })?;
-            let done = self
-                .table
-                .clone()
-                .add_columns()
-                .with_fields(added.fields().cloned().collect::<Vec<_>>())
-                .with_commit_properties(
-                    CommitProperties::default()
-                        .with_max_retries(0)
-                        .with_create_checkpoint(false)
-                        .with_cleanup_expired_logs(Some(false)),
-                )
-                .await;
-            // Whatever the answer was: the table says whether the columns are there.
-            self.reload().await?;
-            failed = done.err();
-        }
-        let conflict = Error::new(ErrorKind::Conflict, "cannot add columns to the Delta table");
-        Err(match failed {
-            Some(error) => conflict.at(&self.path).source(error),
-            None => conflict.at(&self.path),
-        })
     }
 }
 

@@ -11,7 +11,6 @@ use sql::{Error, ErrorKind, Result};
 use tracing::{debug, warn};
 
 use super::super::records::{Flow, LogEvent, Watermarks};
-use super::super::topics::TopicFilter;
 use super::context::log_line;
 use super::native::EventKind;
 use super::outage::denied;
@@ -116,24 +115,15 @@ impl KafkaLog {
             .filter(|(name, numbers)| self.filter.matches(name) && !numbers.is_empty())
             .cloned()
             .collect();
-        if let TopicFilter::Names(names) = self.filter.clone() {
-            for name in names {
-                if !wanted.iter().any(|(topic, _)| *topic == name) {
-                    wanted.extend(self.ask_for(&name)?);
-                }
+        for name in self.filter.named_topics().to_vec() {
+            if !wanted.iter().any(|(topic, _)| *topic == name) {
+                wanted.extend(self.ask_for(&name)?);
             }
         }
-        let complete = match &self.filter {
-            TopicFilter::Names(names) => names
-                .iter()
-                .all(|name| wanted.iter().any(|(topic, _)| topic == name)),
-            TopicFilter::Pattern(_) => !wanted.is_empty(),
-        };
-        if !complete {
-            let mut known: Vec<String> = all.into_iter().map(|(name, _)| name).collect();
-            known.extend(wanted.into_iter().map(|(name, _)| name));
-            return Err(self.filter.missing(&known, &self.brokers));
-        }
+        let mut known: Vec<String> = all.into_iter().map(|(name, _)| name).collect();
+        known.extend(wanted.iter().map(|(name, _)| name.clone()));
+        let names: Vec<&str> = wanted.iter().map(|(name, _)| name.as_str()).collect();
+        self.filter.check(&names, &known, &self.brokers)?;
         let mut found = Vec::new();
         for (topic, numbers) in wanted {
             for number in numbers {

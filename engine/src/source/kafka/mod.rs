@@ -51,6 +51,23 @@ impl Default for KafkaTimeouts {
     }
 }
 
+impl KafkaTimeouts {
+    /// The times of a source: librdkafka's own property says how often topics are looked for.
+    pub fn of(spec: &KafkaSpec) -> Self {
+        let default = Self::default();
+        let said = spec
+            .properties
+            .get("topic.metadata.refresh.interval.ms")
+            .and_then(|text| text.trim().parse::<i64>().ok());
+        let refresh = match said {
+            // -1 is never.
+            Some(millis) => u64::try_from(millis).map_or(Duration::MAX, Duration::from_millis),
+            None => default.refresh,
+        };
+        Self { refresh, ..default }
+    }
+}
+
 /// Reads Kafka topics.
 pub struct KafkaLog {
     // Fields drop in order, and the queue must go before its consumer.

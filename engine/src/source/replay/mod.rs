@@ -248,9 +248,8 @@ impl RecordLog for ReplayLog {
                 .map(|p| p.topic.clone())
                 .collect();
             known.dedup();
-            return Err(self
-                .filter
-                .missing(&known, &self.path.display().to_string()));
+            self.filter
+                .check(&[], &known, &self.path.display().to_string())?;
         }
         Ok(found)
     }

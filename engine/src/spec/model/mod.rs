@@ -14,7 +14,8 @@ pub use sink::{
     SinkTarget,
 };
 pub use source::{
-    Bootstrap, DeclaredColumn, DeclaredType, Format, KafkaSpec, OffsetReset, SourceSpec, Topics,
+    Bootstrap, DeclaredColumn, DeclaredType, Format, KafkaSpec, OffsetReset, SourceSpec,
+    SourceTables, Topics,
 };
 
 /// A whole pipeline file.
@@ -131,6 +132,8 @@ pub struct DeltaTableSpec {
     pub path: String,
     /// Object store options.
     pub storage_options: BTreeMap<String, String>,
+    /// Table properties that a sink sets: when it makes the table, and later where the table says otherwise.
+    pub properties: BTreeMap<String, String>,
 }
 
 /// One entry of `rules:`.

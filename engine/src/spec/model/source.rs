@@ -30,6 +30,8 @@ pub struct KafkaSpec {
     pub bootstrap: Bootstrap,
     /// Which topics.
     pub topics: Topics,
+    /// Rows of which tables it takes.
+    pub tables: SourceTables,
     /// The consumer group whose offsets are set for lag tools.
     pub group_id: String,
     /// Where a partition starts that the table holds no position for.
@@ -64,10 +66,22 @@ pub enum Bootstrap {
 /// Which topics a source reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Topics {
-    /// By name.
+    /// By name; in an entry with a `*` it stands for any characters, and the rest for itself.
     Names(Vec<String>),
     /// Every topic whose whole name matches.
     Regex(String),
+}
+
+/// `tables:`: whose rows a source takes, by what the events say of their table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceTables {
+    /// Whatever is in the topics, which are named one by one.
+    Any,
+    /// Topics are a pattern, and nothing is said: the table that has the source's name. Rows of another table stop the
+    /// pipeline.
+    OneOfTheName,
+    /// `table`, `schema.table` or `database.table`, with `*` for any characters. Rows of other tables are left out.
+    Only(Vec<String>),
 }
 
 /// `auto_offset_reset:`.

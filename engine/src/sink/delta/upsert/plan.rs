@@ -215,10 +215,8 @@ impl Plan {
                 not_matched_predicates: vec![predicate("insert")],
                 not_matched_by_source_predicates: gone,
             },
-            facts: HashMap::from([
-                ("isBlindAppend".to_owned(), Value::Bool(false)),
-                ("operationMetrics".to_owned(), self.metrics()),
-            ]),
+            blind: false,
+            metrics: self.metrics(),
         }
     }
 
