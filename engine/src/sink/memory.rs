@@ -7,11 +7,13 @@ use arrow::array::{Array as _, ArrayRef, BooleanArray, RecordBatch};
 use arrow::compute::{concat, concat_batches, filter_record_batch};
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
+use bytes::Bytes;
 use parking_lot::Mutex;
 use sql::change::{NetChange, Position, Span};
 use sql::{Error, ErrorKind, Result};
 
 use super::protocol::{Standing, check_batch, standing};
+use super::sidecar::Sidecar;
 use super::{Fetched, Receipt, Sink, UpsertSink};
 use crate::lake::cast::Caster;
 use crate::lake::keys::KeySet;
@@ -37,6 +39,7 @@ struct State {
     positions: BTreeMap<String, Position>,
     version: i64,
     fault: Option<Fault>,
+    files: BTreeMap<String, Bytes>,
 }
 
 impl MemoryTable {
@@ -48,6 +51,7 @@ impl MemoryTable {
             positions: BTreeMap::new(),
             version: 0,
             fault: None,
+            files: BTreeMap::new(),
         })))
     }
 
@@ -59,6 +63,11 @@ impl MemoryTable {
     /// Lets the next write fail.
     pub fn fail_next(&self, fault: Fault) {
         self.0.lock().fault = Some(fault);
+    }
+
+    /// The files beside the table.
+    pub fn files(&self) -> BTreeMap<String, Bytes> {
+        self.0.lock().files.clone()
     }
 
     /// A writer for `pipeline`.
@@ -265,6 +274,31 @@ impl Sink for MemorySink {
             .collect::<Result<_>>()?;
         state.schema = Arc::new(evolved);
         self.schema = Arc::clone(&state.schema);
+        Ok(())
+    }
+
+    fn sidecar(&self) -> Option<Arc<dyn Sidecar>> {
+        Some(Arc::new(self.table.clone()))
+    }
+}
+
+#[async_trait]
+impl Sidecar for MemoryTable {
+    fn place(&self) -> &str {
+        "memory"
+    }
+
+    async fn read(&self, path: &str) -> Result<Option<Bytes>> {
+        Ok(self.0.lock().files.get(path).cloned())
+    }
+
+    async fn write(&self, path: &str, content: Bytes) -> Result<()> {
+        self.0.lock().files.insert(path.to_owned(), content);
+        Ok(())
+    }
+
+    async fn delete(&self, path: &str) -> Result<()> {
+        self.0.lock().files.remove(path);
         Ok(())
     }
 }

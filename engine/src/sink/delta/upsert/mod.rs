@@ -41,6 +41,7 @@ use crate::lake::delta::snapshot;
 use crate::lake::keys::KeySet;
 use crate::lake::shape::Missing;
 use crate::sink::protocol::{Standing, check_batch};
+use crate::sink::sidecar::Sidecar;
 use crate::sink::{Fetched, Receipt, Sink, UpsertSink, failpoint};
 use crate::spec::model::DeltaTableSpec;
 use bounds::can_partition;
@@ -376,6 +377,10 @@ impl Sink for DeltaUpsert {
 
     async fn evolve(&mut self, schema: &SchemaRef) -> Result<()> {
         self.sink.evolve(schema).await
+    }
+
+    fn sidecar(&self) -> Option<Arc<dyn Sidecar>> {
+        self.sink.sidecar()
     }
 }
 
