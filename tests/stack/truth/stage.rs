@@ -427,9 +427,12 @@ fn options(dialect: Dialect, cut: &Cutter) -> Vec<(String, String)> {
         ("database.hostname", "127.0.0.1".to_owned()),
         ("database.port", cut.port().to_string()),
     ];
+    // By itself MariaDB's connector takes the year 1 for 2001.
+    let years = (dialect == Dialect::MariaDb).then(|| ("enable.time.adjuster", "false".to_owned()));
     let converters = converters.map(|(name, value)| (name, value.to_owned()));
     let all = reached
         .into_iter()
+        .chain(years)
         .chain(converters)
         .chain(connector_options(dialect));
     all.map(|(name, value)| (name.to_owned(), value)).collect()

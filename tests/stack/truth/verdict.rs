@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use serde_json::Value;
 use tests::capture::{self, Record};
@@ -10,7 +12,7 @@ use tests::judge::{self, Case, Complaint, Figures, Resends, Subject};
 use tests::python::{Reader, Readers};
 use tests::workload::Table;
 
-use super::job::{DIALECTS, Job, short};
+use super::job::{Captured, DIALECTS, Job, short};
 use super::stage::{Stage, prefix};
 
 /// What was found, all tables together.
@@ -48,34 +50,66 @@ pub(super) struct Sent {
     pub(super) rows: usize,
 }
 
+/// Tables that are judged side by side.
+const SIDE_BY_SIDE: usize = 2;
+
 /// Judges every table.
 pub(super) fn judge(stage: &Stage, readers: &Readers) -> Verdict {
-    let mut verdict = Verdict {
-        files: size(stage.warehouse()),
-        ..Verdict::default()
-    };
     let captures = stage.captures();
-    for captured in &stage.captured {
+    let next = AtomicUsize::new(0);
+    let some_of_them = || {
+        let mut verdict = Verdict::default();
+        while let Some(captured) = stage.captured.get(next.fetch_add(1, Ordering::Relaxed)) {
+            verdict.topic(stage, readers, captured, &captures);
+        }
+        verdict
+    };
+    let mut verdict = thread::scope(|scope| {
+        let threads: Vec<_> = (0..SIDE_BY_SIDE)
+            .map(|_| scope.spawn(some_of_them))
+            .collect();
+        threads.into_iter().fold(Verdict::default(), |all, thread| {
+            all.and(thread.join().expect("the judge's own words are above"))
+        })
+    });
+    verdict.files = size(stage.warehouse());
+    verdict
+}
+
+impl Verdict {
+    fn and(mut self, other: Self) -> Self {
+        for (database, sent) in other.databases {
+            self.databases.entry(database).or_default().add(sent);
+        }
+        for (mode, rows) in other.rows {
+            *self.rows.entry(mode).or_default() += rows;
+        }
+        self.lost += other.lost;
+        self.doubled += other.doubled;
+        self.rejects += other.rejects;
+        self.tables += other.tables;
+        self.commits += other.commits;
+        self.complaints.extend(other.complaints);
+        self
+    }
+
+    /// Both tables of a topic.
+    fn topic(&mut self, stage: &Stage, readers: &Readers, captured: &Captured, captures: &Path) {
         let table = &captured.table;
         let records = stage.broker.read(&captured.topic);
         let file = captures.join(format!("{}.jsonl", captured.topic));
         capture::write(&file, &captured.topic, &records);
         let truth = table.rows(stage.sql(table.dialect).as_ref());
-        let sent = verdict.databases.entry(short(table.dialect)).or_default();
+        let sent = self.databases.entry(short(table.dialect)).or_default();
         sent.rows += truth.len();
         let jobs = stage.jobs.iter();
-        for (nth, job) in jobs
-            .filter(|job| job.captured.topic == captured.topic)
-            .enumerate()
-        {
+        let jobs = jobs.filter(|job| job.captured.topic == captured.topic);
+        for (nth, job) in jobs.enumerate() {
             let reader = job.target().readers()[nth % 2];
-            verdict.table(readers, job, reader, &records, &truth);
+            self.table(readers, job, reader, &records, &truth);
         }
     }
-    verdict
-}
 
-impl Verdict {
     fn table(
         &mut self,
         readers: &Readers,
@@ -152,6 +186,17 @@ impl Verdict {
                 short(dialect)
             );
         }
+    }
+}
+
+impl Sent {
+    fn add(&mut self, other: Self) {
+        for (op, events) in other.events {
+            *self.events.entry(op).or_default() += events;
+        }
+        self.tombstones += other.tombstones;
+        self.resends += other.resends;
+        self.rows += other.rows;
     }
 }
 
