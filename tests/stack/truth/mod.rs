@@ -25,6 +25,7 @@ use self::traffic::Traffic;
 use self::watch::Watch;
 
 mod clock;
+mod connectors;
 mod diary;
 mod fault;
 mod figures;

@@ -15,16 +15,17 @@ use tests::kafka::Broker;
 use tests::proxy::Cutter;
 use tests::skip::{self, Missing};
 use tests::sql::{Address, Sql};
-use tests::workload::{Dialect, Table, connector_options, include_list, tables};
+use tests::workload::{Dialect, Table, tables};
 use tests::{http, mariadb, ports, postgres, wait};
 
+use super::connectors::{
+    borrowed, included, marker, marker_topic, options, prefix, record_of_mark,
+};
 use super::diary::{Folder, Timeline};
 use super::fault::Fault;
 use super::job::{Captured, DIALECTS, Job, jobs, short};
 use super::unit::{Make, Unit};
 
-/// What both databases have beside the workload's tables: its last row is the last change of all.
-const MARKER: &str = "marker";
 /// So seldom a connector's worker notes how far it is. What it sent since then is sent again after a kill.
 const NOTED_EVERY: Duration = Duration::from_secs(60);
 const TENDED_EVERY: Duration = Duration::from_secs(3);
@@ -218,13 +219,6 @@ impl Stage {
             self.sql(dialect).execute(&create);
             self.broker.create_topic(&marker_topic(dialect), 1, &[]);
         }
-        let included = |dialect| {
-            let mut names = vec![include_list(dialect), marker(dialect)];
-            if dialect == Dialect::Postgres {
-                names.push(Table::oddities().qualified());
-            }
-            names.join(",")
-        };
         self.worker.capture_postgres(
             &self.postgres,
             prefix(Dialect::Postgres),
@@ -415,60 +409,4 @@ fn is_ours(variable: &str) -> bool {
 fn or_without<T>(what: &str, had: Result<T, Missing>) -> Option<T> {
     had.map_err(|missing| skip::report(&format!("{} ({what})", skip::test_name()), &missing))
         .ok()
-}
-
-/// Options of a connector that reaches its database through `cut`: one sends schemas, the other does not.
-fn options(dialect: Dialect, cut: &Cutter) -> Vec<(String, String)> {
-    let converters = match dialect {
-        Dialect::Postgres => connect::WITHOUT_SCHEMAS,
-        Dialect::MariaDb => connect::WITH_SCHEMAS,
-    };
-    let reached = [
-        ("database.hostname", "127.0.0.1".to_owned()),
-        ("database.port", cut.port().to_string()),
-    ];
-    // By itself MariaDB's connector takes the year 1 for 2001.
-    let years = (dialect == Dialect::MariaDb).then(|| ("enable.time.adjuster", "false".to_owned()));
-    let converters = converters.map(|(name, value)| (name, value.to_owned()));
-    let all = reached
-        .into_iter()
-        .chain(years)
-        .chain(converters)
-        .chain(connector_options(dialect));
-    all.map(|(name, value)| (name.to_owned(), value)).collect()
-}
-
-fn borrowed(options: &[(String, String)]) -> Vec<(&str, &str)> {
-    let pairs = options.iter();
-    pairs
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect()
-}
-
-/// What the names of a database's topics begin with.
-pub(super) fn prefix(dialect: Dialect) -> &'static str {
-    match dialect {
-        Dialect::Postgres => "truth_postgres",
-        Dialect::MariaDb => "truth_mariadb",
-    }
-}
-
-fn schema(dialect: Dialect) -> String {
-    let tables = tables(dialect);
-    let first = tables.first().expect("a workload has tables");
-    first.schema().to_owned()
-}
-
-fn marker(dialect: Dialect) -> String {
-    format!("{}.{MARKER}", schema(dialect))
-}
-
-fn marker_topic(dialect: Dialect) -> String {
-    format!("{}.{}", prefix(dialect), marker(dialect))
-}
-
-/// The mark that an event brings, with or without a schema around it.
-fn record_of_mark(event: &Value) -> Option<u64> {
-    let inner = event.get("payload").unwrap_or(event);
-    inner["after"]["id"].as_u64()
 }

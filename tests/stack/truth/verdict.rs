@@ -12,8 +12,9 @@ use tests::judge::{self, Case, Complaint, Figures, Resends, Subject};
 use tests::python::{Reader, Readers};
 use tests::workload::Table;
 
+use super::connectors::prefix;
 use super::job::{Captured, DIALECTS, Job, short};
-use super::stage::{Stage, prefix};
+use super::stage::Stage;
 
 /// What was found, all tables together.
 #[derive(Debug, Default)]
