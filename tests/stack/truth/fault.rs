@@ -155,8 +155,8 @@ impl Fault {
                 let taken = stage.disk().fill();
                 stage.say(&format!("  {} MiB were left", taken >> 20));
             }
-            Self::ClockAhead => stage.jump(DAY),
-            Self::ClockBehind => stage.jump(-DAY),
+            Self::ClockAhead => stage.skew(DAY),
+            Self::ClockBehind => stage.skew(-DAY),
         }
     }
 
@@ -171,8 +171,7 @@ impl Fault {
                 stage.cuts.of(self).go_on();
             }
             Self::DiskFull => stage.disk().free(),
-            Self::ClockAhead => stage.jump(-DAY),
-            Self::ClockBehind => stage.jump(DAY),
+            Self::ClockAhead | Self::ClockBehind => stage.unskew(),
         }
         stage.say(&format!("… {}: over", self.name()));
     }

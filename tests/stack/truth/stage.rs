@@ -31,6 +31,8 @@ const NOTED_EVERY: Duration = Duration::from_secs(60);
 const TENDED_EVERY: Duration = Duration::from_secs(3);
 /// The snapshot, and everything that has to be sent again after the last kill.
 const SENT: Duration = Duration::from_secs(300);
+/// Until all pipelines of an engine work.
+const UP: Duration = Duration::from_secs(90);
 /// Until one of two engines meets the other's commit, and the other has stopped.
 const FENCED: Duration = Duration::from_secs(180);
 
@@ -267,16 +269,26 @@ impl Stage {
         self.disk.as_ref().expect("a fault that this run can have")
     }
 
-    /// Moves the engine's clock.
-    pub(super) fn jump(&self, seconds: i64) {
-        let clock = self.clock.as_ref().expect("a fault that this run can have");
-        if clock.ahead() == 0 {
-            self.unit.skew(true);
+    /// Sets the engine's clock so many seconds ahead, once all its pipelines work.
+    pub(super) fn skew(&self, seconds: i64) {
+        let all = self.jobs.len();
+        let up = wait::until(UP, || (self.unit.pipelines_up() == all).then_some(()));
+        if up.is_none() {
+            self.say("  left out this time: not all pipelines work");
+            return;
         }
-        clock.jump(seconds);
-        if clock.ahead() == 0 {
-            self.unit.skew(false);
-        }
+        self.unit.skew(true);
+        self.clock().jump(seconds);
+    }
+
+    /// Sets the engine's clock right.
+    pub(super) fn unskew(&self) {
+        self.clock().jump(-self.clock().ahead());
+        self.unit.skew(false);
+    }
+
+    fn clock(&self) -> &Clock {
+        self.clock.as_ref().expect("a fault that this run can have")
     }
 
     /// `kill -9` is over: the worker comes back, with its connectors.

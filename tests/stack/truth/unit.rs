@@ -68,6 +68,10 @@ struct State {
     rival: bool,
     /// This life has met a second engine. It may have won one pipeline and find out later that it lost another.
     met_rival: bool,
+    /// Its clock is wrong: it is not started.
+    skewed: bool,
+    /// Pipelines that worked at the last look.
+    up: usize,
     /// Not to be started before.
     start_at: Option<Instant>,
     scraped: Instant,
@@ -87,6 +91,8 @@ impl Unit {
             paused: false,
             rival: false,
             met_rival: false,
+            skewed: false,
+            up: 0,
             start_at: None,
             scraped: Instant::now(),
             lives: Lives::default(),
@@ -184,10 +190,17 @@ impl Unit {
         state.met_rival |= at_work;
     }
 
-    /// Its clock is wrong from now on, or right again.
+    /// How many of its pipelines worked a moment ago.
+    pub(super) fn pipelines_up(&self) -> usize {
+        self.state().up
+    }
+
+    /// Its clock is wrong from now on, or right again. It is not started meanwhile: libfaketime does not reach all that
+    /// librdkafka waits for, and a connection that is made by a clock that is ahead waits until tomorrow.
     pub(super) fn skew(&self, wrong: bool) {
         let mut state = self.state();
         state.scrape();
+        state.skewed = wrong;
         state.lives.freshness.skew(wrong);
     }
 
@@ -224,7 +237,7 @@ impl State {
             self.judge(&outcome);
         }
         let due = self.start_at.is_some_and(|at| at <= Instant::now());
-        if self.running.is_none() && due && !self.rival && self.failure.is_none() {
+        if self.running.is_none() && due && !self.rival && !self.skewed && self.failure.is_none() {
             self.running = Some((self.make)().start());
             self.met_rival = false;
             self.lives.starts += 1;
@@ -253,6 +266,7 @@ impl State {
     /// Looks at what would be lost with the process.
     fn scrape(&mut self) {
         self.scraped = Instant::now();
+        self.up = 0;
         let Some(running) = self.running.as_ref().filter(|_| !self.paused) else {
             return;
         };
@@ -264,6 +278,9 @@ impl State {
             && answer.status == 200
         {
             self.lives.freshness.add(&answer.body);
+            let up =
+                |line: &&str| line.starts_with("engine_pipeline_up_ratio{") && line.ends_with(" 1");
+            self.up = answer.body.lines().filter(up).count();
         }
     }
 
