@@ -71,7 +71,7 @@ fn everything_at_once_and_everything_is_hurt() {
     let supervision = stage.unit.supervise();
     stage.capture();
     stage.say("the snapshots are sent, the traffic begins");
-    let bulk = if minutes > 5 { 50_000 } else { 10_000 };
+    let bulk = if minutes > 5 { 50_000 } else { 5_000 };
     let mut traffic = workloads.map(|workload| Traffic::begin(workload, bulk));
     let faults: Vec<Fault> = Fault::ALL
         .into_iter()

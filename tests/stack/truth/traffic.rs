@@ -11,8 +11,10 @@ use tests::workload::Workload;
 
 /// Between two steps of a workload. The machine also runs the services and, unoptimized, the engine.
 const PAUSE: Duration = Duration::from_millis(100);
-/// The large transaction comes as step number so many, and again after as many more.
-const BULK_EVERY: u64 = 400;
+/// The largest transaction comes after so many steps, smaller ones after as many more, again and again.
+const BULK_EVERY: u64 = 150;
+/// Rows of the smaller ones.
+const SMALL_BULK: u32 = 1_000;
 
 /// The traffic of one database, on a thread of its own.
 pub(super) struct Traffic {
@@ -21,17 +23,18 @@ pub(super) struct Traffic {
 }
 
 impl Traffic {
-    /// Begins, with a transaction of `bulk` rows now and then.
-    pub(super) fn begin(mut workload: Workload, bulk: u32) -> Self {
+    /// Begins, with one transaction of `largest` rows and smaller ones now and then.
+    pub(super) fn begin(mut workload: Workload, largest: u32) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let thread = std::thread::spawn(move || {
-            let mut steps = 0;
+            let (mut steps, mut bulk) = (0, largest);
             while !stopped.load(Ordering::Relaxed) {
                 workload.step();
                 steps += 1;
-                if steps % BULK_EVERY == BULK_EVERY / 4 {
+                if steps % BULK_EVERY == 0 {
                     workload.bulk(bulk);
+                    bulk = SMALL_BULK;
                 }
                 wait::until(PAUSE, || stopped.load(Ordering::Relaxed).then_some(()));
             }
