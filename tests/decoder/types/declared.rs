@@ -211,3 +211,22 @@ fn strings_for_declared_binary_columns() {
         }
     }
 }
+
+/// What a schemaless connector sends for PostgreSQL's `numeric` without precision.
+#[test]
+fn a_decimal_of_any_scale_is_text_to_its_last_digit() {
+    let columns = [("v", T::Text, DataType::Utf8)];
+    let message =
+        |json: &str| Message::value(&envelope("c", "null", &format!(r#"{{"v":{json}}}"#)));
+    let exact = row(
+        &mut declared(&columns),
+        &message(r#"{"scale":14,"value":"AR2552okgw=="}"#),
+    );
+    assert_eq!(cell(&exact.rows, "v", 0), "3.14159265358979".to_owned());
+    for json in [r#"{"scale":1}"#, r#"{"a":"b"}"#, "{}"] {
+        assert_eq!(
+            reject(&mut declared(&columns), &message(json)).reason,
+            R::TypeMismatch
+        );
+    }
+}

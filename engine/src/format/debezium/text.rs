@@ -37,6 +37,10 @@ pub(super) fn string(
             close(out)
         }
         None if matches!(scalar, Scalar::Json) => raw(out, cursor.value()?),
+        // A decimal without precision, in a column that was declared TEXT: no other object is text.
+        None if matches!(scalar, Scalar::Text) && cursor.peek() == Some(b'{') => {
+            string(Scalar::VariableDecimal, out, cursor, scratch)
+        }
         _ => Err(Fault::mismatch(
             "is no string",
             "a JSON string for a text column",
