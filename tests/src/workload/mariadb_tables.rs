@@ -57,7 +57,11 @@ impl Print {
                 let little: Vec<String> = (0..bytes)
                     .map(|at| format!("CHAR(({name} >> {}) & 255 USING binary)", at * 8))
                     .collect();
-                format!("TO_BASE64(CONCAT({}))", little.join(", "))
+                // CHAR leaves nulls out, and would make an empty text of them.
+                format!(
+                    "IF({name} IS NULL, NULL, TO_BASE64(CONCAT({})))",
+                    little.join(", ")
+                )
             }
         }
     }
