@@ -221,6 +221,12 @@ impl Readers {
         ]
     }
 
+    /// Removes every file of the Delta table in `folder` that the table does not need.
+    pub fn vacuum(&self, folder: &Path) {
+        let mut command = self.script("tests/readers/vacuum.py");
+        self.lines(command.arg(folder)).for_each(drop);
+    }
+
     /// A command that runs a script of the clone, to which arguments can be added.
     pub fn script(&self, script: &str) -> Command {
         let mut command = Command::new(&self.python);

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
+use bytes::Bytes;
 use parking_lot::Mutex;
 use sql::change::{Position, Span};
 use sql::{Error, ErrorKind, Result};
 
 use super::protocol::{Standing, check_batch, standing};
+use super::sidecar::Sidecar;
 use super::{Receipt, Sink};
 use crate::lake::cast::Caster;
 use crate::lake::shape::added_columns;
@@ -35,6 +37,7 @@ struct State {
     positions: BTreeMap<String, Position>,
     version: i64,
     fault: Option<Fault>,
+    files: BTreeMap<String, Bytes>,
 }
 
 impl MemoryTable {
@@ -46,6 +49,7 @@ impl MemoryTable {
             positions: BTreeMap::new(),
             version: 0,
             fault: None,
+            files: BTreeMap::new(),
         })))
     }
 
@@ -57,6 +61,11 @@ impl MemoryTable {
     /// Lets the next write fail.
     pub fn fail_next(&self, fault: Fault) {
         self.0.lock().fault = Some(fault);
+    }
+
+    /// The files beside the table.
+    pub fn files(&self) -> BTreeMap<String, Bytes> {
+        self.0.lock().files.clone()
     }
 
     /// A writer for `pipeline`.
@@ -149,6 +158,31 @@ impl Sink for MemorySink {
             .collect::<Result<_>>()?;
         state.schema = Arc::new(evolved);
         self.schema = Arc::clone(&state.schema);
+        Ok(())
+    }
+
+    fn sidecar(&self) -> Option<Arc<dyn Sidecar>> {
+        Some(Arc::new(self.table.clone()))
+    }
+}
+
+#[async_trait]
+impl Sidecar for MemoryTable {
+    fn place(&self) -> &str {
+        "memory"
+    }
+
+    async fn read(&self, path: &str) -> Result<Option<Bytes>> {
+        Ok(self.0.lock().files.get(path).cloned())
+    }
+
+    async fn write(&self, path: &str, content: Bytes) -> Result<()> {
+        self.0.lock().files.insert(path.to_owned(), content);
+        Ok(())
+    }
+
+    async fn delete(&self, path: &str) -> Result<()> {
+        self.0.lock().files.remove(path);
         Ok(())
     }
 }

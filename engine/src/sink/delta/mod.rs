@@ -28,6 +28,7 @@ use deltalake::table::config::TablePropertiesExt as _;
 use sql::change::{Position, Span};
 use sql::{Error, ErrorKind, Result};
 
+use super::sidecar::{Sidecar, StoreSidecar};
 use super::{Receipt, Sink};
 use crate::lake::delta::{check_writable, open_or_create, reopen, snapshot};
 use crate::lake::schema::without_metadata;
@@ -199,5 +200,10 @@ impl Sink for DeltaSink {
             crate::lake::schema::target_schema(schema, crate::lake::schema::TableFormat::Delta)?;
         self.refresh(None).await?;
         self.add_columns(&target).await
+    }
+
+    fn sidecar(&self) -> Option<Arc<dyn Sidecar>> {
+        let store = self.store.object_store(None);
+        Some(Arc::new(StoreSidecar::new(store, &self.path)))
     }
 }
