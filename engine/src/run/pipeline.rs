@@ -44,7 +44,7 @@ pub struct Parts {
     /// The SQL, planned against the feed's schema ([`plan`]).
     pub transform: Transform,
     /// Where rows go; opened for the transform's output.
-    pub sink: Box<dyn Sink>,
+    pub sink: Target,
 }
 
 /// A pipeline whose source and target are open and agree on where to start.

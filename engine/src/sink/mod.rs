@@ -122,6 +122,38 @@ pub trait UpsertSink: Sink {
     async fn upsert(&mut self, change: &NetChange, span: &Span) -> Result<Receipt>;
 }
 
+/// Where a pipeline writes, by its mode.
+pub enum Target {
+    /// `mode: append`.
+    Append(Box<dyn Sink>),
+    /// `mode: upsert`.
+    Upsert(Box<dyn UpsertSink>),
+}
+
+impl Target {
+    /// What both kinds do.
+    pub fn sink(&self) -> &dyn Sink {
+        match self {
+            Self::Append(sink) => sink.as_ref(),
+            Self::Upsert(sink) => sink.as_ref(),
+        }
+    }
+
+    /// What both kinds do.
+    pub fn sink_mut(&mut self) -> &mut dyn Sink {
+        match self {
+            Self::Append(sink) => sink.as_mut(),
+            Self::Upsert(sink) => sink.as_mut(),
+        }
+    }
+}
+
+impl From<Box<dyn Sink>> for Target {
+    fn from(sink: Box<dyn Sink>) -> Self {
+        Self::Append(sink)
+    }
+}
+
 /// Opens the target of `spec` for `pipeline`, whose SQL returns `output`; creates it if it is not there. An existing
 /// table must have all columns of `output`.
 ///

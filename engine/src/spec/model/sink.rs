@@ -31,6 +31,13 @@ pub enum SinkTarget {
 pub enum Mode {
     /// Writes what the SQL returns.
     Append,
+    /// Keeps the target equal to the source, key by key.
+    Upsert {
+        /// `truncate:`.
+        truncate: TruncatePolicy,
+        /// `unavailable:`.
+        unavailable: UnavailablePolicy,
+    },
 }
 
 /// What a truncate of the source table does to a target that is kept by key.
