@@ -22,9 +22,7 @@ use crate::quality::rules::{Judged, RuleCount};
 use crate::resend::WindowStore;
 use crate::sink::quarantine::{Quarantine, default_table};
 use crate::sink::{Receipt, Target, failpoint};
-use crate::spec::model::{
-    DeltaTableSpec, Mode, OnErrorPolicy, PipelineSpec, TableKind, TableSpec,
-};
+use crate::spec::model::{DeltaTableSpec, Mode, OnErrorPolicy, PipelineSpec, TableKind, TableSpec};
 use crate::telemetry::{BatchReport, StageTimes};
 use crate::transform::{Lookup, Transform, lookups};
 use crate::upsert::{Upsert, UpsertPlan};
@@ -217,8 +215,14 @@ impl Processor {
         batch: &'b ChangeBatch,
         stop: &CancellationToken,
     ) -> Result<Worked<'b>> {
-        let (Shape::Upsert(plan), Target::Upsert(sink), Mode::Upsert { truncate, unavailable }) =
-            (&self.shape, &mut self.target, self.spec.sink.mode)
+        let (
+            Shape::Upsert(plan),
+            Target::Upsert(sink),
+            Mode::Upsert {
+                truncate,
+                unavailable,
+            },
+        ) = (&self.shape, &mut self.target, self.spec.sink.mode)
         else {
             return self.transformed(batch).await;
         };
@@ -240,7 +244,9 @@ impl Processor {
 
     async fn transformed<'b>(&self, batch: &'b ChangeBatch) -> Result<Worked<'b>> {
         let Shape::Append(caster) = &self.shape else {
-            return Err(Error::internal("a target that is kept by key has no other plan"));
+            return Err(Error::internal(
+                "a target that is kept by key has no other plan",
+            ));
         };
         let transformed = self.transform.run(batch.rows()).await?;
         let rules = self.transform.rules();
@@ -415,19 +421,17 @@ fn shape(
 ) -> Result<Shape> {
     let schema = target.sink().schema();
     let shape = match target {
-        Target::Append(_) => {
-            Caster::try_new(transform.output_schema(), &schema).map(Shape::Append)
+        Target::Append(_) => Caster::try_new(transform.output_schema(), &schema).map(Shape::Append),
+        Target::Upsert(_) => {
+            UpsertPlan::try_new(transform, key, &spec.sink.at).and_then(|mut plan| {
+                plan.bind(&schema)?;
+                Ok(Shape::Upsert(plan))
+            })
         }
-        Target::Upsert(_) => UpsertPlan::try_new(transform, key, &spec.sink.at).and_then(|mut plan| {
-            plan.bind(&schema)?;
-            Ok(Shape::Upsert(plan))
-        }),
     };
-    shape.map_err(|error| {
-        match (error.place(), &spec.transform) {
-            (None, Some(sql)) => error.at(sql.at.clone()),
-            _ => error,
-        }
+    shape.map_err(|error| match (error.place(), &spec.transform) {
+        (None, Some(sql)) => error.at(sql.at.clone()),
+        _ => error,
     })
 }
 

@@ -107,17 +107,6 @@ impl UpsertPlan {
         &self.target
     }
 
-    /// Source columns that are needed beside those that the SQL reads: the key.
-    pub fn with_key(&self, columns: Vec<String>) -> Vec<String> {
-        let mut columns = columns;
-        for name in &self.key {
-            if !columns.contains(name) {
-                columns.push(name.clone());
-            }
-        }
-        columns
-    }
-
     fn bound(&self) -> Result<&Bound> {
         self.bound
             .as_ref()

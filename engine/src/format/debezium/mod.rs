@@ -147,6 +147,8 @@ pub struct JsonDecoder {
     schemaless: Option<Box<Plan>>,
     plans: Cache<Plan>,
     keys: Cache<KeyPlan>,
+    /// The key columns of the first message, where none were said and none are needed.
+    key_seen: Vec<String>,
     /// Whether the key columns were said, or are those of the messages.
     key_is_said: bool,
     /// The key columns of each topic, sorted.
@@ -191,6 +193,7 @@ impl JsonDecoder {
             scratch: Scratch::default(),
             plans: Cache::default(),
             keys: Cache::default(),
+            key_seen: Vec::new(),
             key_is_said: !options.key.is_empty(),
             key_names: HashMap::new(),
             tables: TableFilter::try_new(&options.tables, &options.name)?,
@@ -400,6 +403,9 @@ impl Decoder for JsonDecoder {
     }
 
     fn key(&self) -> &[String] {
+        if self.options.key.is_empty() {
+            return &self.key_seen;
+        }
         &self.options.key
     }
 
