@@ -24,7 +24,7 @@ use sql::{Error, ErrorKind, Result};
 use self::missing::Filled;
 use crate::quality::rules::RuleCount;
 use crate::sink::{Fetched, UpsertSink};
-use crate::spec::model::{TruncatePolicy, UnavailablePolicy};
+use crate::spec::model::{OnFail, TruncatePolicy, UnavailablePolicy};
 use crate::transform::{Transform, Transformed};
 
 /// What a batch comes to.
@@ -61,6 +61,7 @@ impl Upsert<'_> {
     /// doubled, and for what rules refuse; what fetching meets.
     pub async fn net(&self, batch: &ChangeBatch, sink: &mut dyn UpsertSink) -> Result<Outcome> {
         let mut left_out = self.truncates(batch)?;
+        let mut refused_by = BTreeMap::new();
         // Each round leaves out at least one event more.
         loop {
             let folded = fold(batch, self.plan.key(), &|row| left_out.contains_key(&row))?;
@@ -90,13 +91,14 @@ impl Upsert<'_> {
                 refused.insert(event, Some((RejectReason::Rule, detail)));
             }
             if !refused.is_empty() {
+                remember(&mut refused_by, &judged.counts);
                 left_out.extend(refused);
                 continue;
             }
             let change = self.change(&folded, &filled, &judged.kept, fetched.as_ref(), sink)?;
             return Ok(Outcome {
                 change,
-                counts: judged.counts,
+                counts: with_refused(judged.counts, &refused_by),
                 rejects: rejects(batch, &left_out)?,
             });
         }
@@ -215,6 +217,20 @@ impl Upsert<'_> {
         };
         NetChange::try_new(folded.truncate, rows, deletes)
     }
+}
+
+/// Adds up what rules refused: in the last round, nothing of it is left to be counted.
+fn remember(refused_by: &mut BTreeMap<String, u64>, counts: &[RuleCount]) {
+    for count in counts.iter().filter(|count| count.on_fail != OnFail::Warn) {
+        *refused_by.entry(count.rule.clone()).or_default() += count.failed;
+    }
+}
+
+fn with_refused(mut counts: Vec<RuleCount>, refused_by: &BTreeMap<String, u64>) -> Vec<RuleCount> {
+    for count in &mut counts {
+        count.failed += refused_by.get(&count.rule).copied().unwrap_or_default();
+    }
+    counts
 }
 
 /// For each of `rows` whether none of `kept` comes from it.
