@@ -242,7 +242,7 @@ impl Processor {
         })
     }
 
-    async fn transformed<'b>(&self, batch: &'b ChangeBatch) -> Result<Worked<'b>> {
+    async fn transformed<'b>(&mut self, batch: &'b ChangeBatch) -> Result<Worked<'b>> {
         let Shape::Append(caster) = &self.shape else {
             return Err(Error::internal(
                 "a target that is kept by key has no other plan",

@@ -27,8 +27,8 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use sql::Result;
 use sql::change::{NetChange, Position, Span};
+use sql::{Error, Result};
 
 pub use self::sidecar::Sidecar;
 use crate::lake::schema::{TableFormat, target_schema};
@@ -188,4 +188,31 @@ pub async fn open_with(
             Box::new(sink.await?)
         }
     })
+}
+
+/// Opens the target of `spec` for a pipeline that keeps it by `key`: columns of `output`. As [`open_with`] for the rest.
+///
+/// # Errors
+/// As [`open`]; [`sql::ErrorKind::Config`] also for a key that the format cannot be searched by.
+pub async fn open_upsert(
+    spec: &SinkSpec,
+    pipeline: &str,
+    output: &Schema,
+    key: &[String],
+    missing: Missing,
+) -> Result<Box<dyn UpsertSink>> {
+    match &spec.target {
+        SinkTarget::Delta(table) => {
+            let target = target_schema(output, TableFormat::Delta)?;
+            let partition_by = delta::partition_columns(&spec.partition_by, &target)?;
+            let sink =
+                delta::DeltaUpsert::open(table, pipeline, &target, &partition_by, key, missing);
+            Ok(Box::new(sink.await?))
+        }
+        SinkTarget::Iceberg(_) => Err(Error::config(
+            "upserts into Iceberg tables are not built yet",
+        )
+        .at(spec.at.clone())
+        .expected("`mode: append`, or a Delta table")),
+    }
 }
