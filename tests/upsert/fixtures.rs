@@ -94,7 +94,7 @@ fn events_sent_again_do_not_exchange_rows() {
 fn columns_that_come_and_go_in_mid_topic() {
     let readers = need!(Readers::ready());
     for batch in [1, 3, 1_000] {
-        let pipeline = Pipeline::new("docs.schema.jsonl", "postgres.public.docs", "", "", "");
+        let pipeline = Pipeline::new("docs.schema.jsonl", "pgschema.public.docs", "", "", "");
         pipeline.run(batch).expect_code(0);
         let rows = pipeline.rows(&readers, "id");
         let keys: Vec<&str> = rows.keys().map(String::as_str).collect();

@@ -9,7 +9,7 @@ const DOCS: &str =
     "  columns: \"id BIGINT PRIMARY KEY, title TEXT, body TEXT, n INT, lang TEXT\"\n";
 
 fn docs(sql: &str, sink: &str) -> Pipeline {
-    Pipeline::new("docs.jsonl", "postgres.public.docs", DOCS, sql, sink)
+    Pipeline::new("docs.jsonl", "cdc.postgres.public.docs", DOCS, sql, sink)
 }
 
 #[test]

@@ -82,6 +82,7 @@ use self::origin::OriginReader;
 use self::outputs::{Outputs, row_of};
 use self::plan::{Plan, Shape};
 use self::read::Scratch;
+use self::row::RowReader;
 use self::tables::{Membership, TableFilter};
 use self::unavailable::Placeholder;
 use crate::format::{Decoded, Decoder, Pushed, RawMessage};
@@ -222,7 +223,12 @@ impl JsonDecoder {
         let none = Row::default();
         let row = self.declared.as_ref().unwrap_or(&none);
         let declared = self.options.columns.as_deref();
-        let plan = Plan::new(Shape::Open, row, row, &self.outputs, declared);
+        let mut plan = Plan::new(Shape::Open, row, row, &self.outputs, declared);
+        if self.declared.is_none() {
+            // Keys and headers may come without schema although values have one.
+            let fields = declared::learned(&self.outputs.row);
+            plan.key = RowReader::new(&fields, &self.outputs.places(), false);
+        }
         self.schemaless = Some(Box::new(plan));
     }
 
