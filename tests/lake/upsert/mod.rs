@@ -1,5 +1,6 @@
 //! Tables that are kept equal to their source, key by key.
 
+mod bench;
 mod contract;
 mod crash;
 mod delta;
@@ -8,3 +9,4 @@ mod harness;
 mod keys;
 mod model;
 mod races;
+mod types;
