@@ -40,7 +40,7 @@ use crate::spec::model::{SinkSpec, SinkTarget};
 pub struct Receipt {
     /// The table's version after it: Delta's version, Iceberg's sequence number.
     pub version: i64,
-    /// Rows added.
+    /// Rows added; of an upsert, rows that are new or have changed.
     pub rows: u64,
     /// Data files added.
     pub files: u64,

@@ -17,7 +17,8 @@ use iceberg::{
     NamespaceIdent, Result as IcebergResult, TableCommit, TableCreation, TableIdent,
 };
 
-use super::IcebergSink;
+use super::{IcebergSink, dated};
+use crate::clock;
 use crate::lake::catalog::OpenCatalog;
 use crate::sink::failpoint;
 
@@ -42,16 +43,54 @@ impl Failed {
 struct Guard<'a> {
     catalog: &'a OpenCatalog,
     base: &'a Table,
+    /// What the library may see in its place.
+    aged: Option<Table>,
     /// The swap was asked for and not answered.
     unclear: AtomicBool,
 }
 
+impl OpenCatalog {
+    /// `base` after `commit`, whose snapshots are dated no earlier than `base`.
+    fn staged(&self, mut commit: TableCommit, base: &Table) -> IcebergResult<Table> {
+        for requirement in commit.take_requirements() {
+            requirement.check(Some(base.metadata()))?;
+        }
+        let metadata = dated::applied(commit.take_updates(), base)?;
+        let location = MetadataLocation::from_str(base.metadata_location_result()?)?
+            .with_next_version()
+            .with_new_metadata(&metadata)
+            .to_string();
+        self.table(base.identifier(), location, metadata)
+    }
+}
+
 impl IcebergSink {
+    /// The table as it would be had its commits not been made by a clock that was ahead of this one; `None` if they
+    /// were not. See [`dated`].
+    fn aged(&self) -> Result<Option<Table>, IcebergError> {
+        let now = clock::now_micros() / 1000;
+        let metadata = self.table.metadata();
+        if dated::newest(metadata) <= now {
+            return Ok(None);
+        }
+        let aged = dated::aged(metadata, now)?;
+        let location = self.table.metadata_location_result()?.to_owned();
+        let table = self
+            .catalog
+            .table(self.table.identifier(), location, aged)?;
+        Ok(Some(table))
+    }
+
     /// Commits `transaction`, which was made from the sink's table, to that very table.
     pub(super) async fn swap(&mut self, transaction: Transaction) -> Result<(), Failed> {
+        let aged = self.aged().map_err(|error| Failed {
+            error,
+            unclear: false,
+        })?;
         let guard = Guard {
             catalog: &self.catalog,
             base: &self.table,
+            aged,
             unclear: AtomicBool::new(false),
         };
         let done = transaction.commit(&guard).await;
@@ -105,13 +144,16 @@ fn foreign<T>(what: &str) -> IcebergResult<T> {
 #[async_trait]
 impl Catalog for Guard<'_> {
     async fn load_table(&self, _table: &TableIdent) -> IcebergResult<Table> {
-        Ok(self.base.clone())
+        Ok(self.aged.as_ref().unwrap_or(self.base).clone())
     }
 
     async fn update_table(&self, commit: TableCommit) -> IcebergResult<Table> {
         let ident = commit.identifier().clone();
         let from = self.base.metadata_location_result()?.to_owned();
-        let staged = commit.apply(self.base.clone())?;
+        let staged = match self.aged {
+            None => commit.apply(self.base.clone())?,
+            Some(_) => self.catalog.staged(commit, self.base)?,
+        };
         let to = staged.metadata_location_result()?.to_owned();
         staged
             .metadata()
