@@ -143,14 +143,24 @@ impl OpenCatalog {
         let metadata = TableMetadata::read_from(&self.file_io, &location)
             .await
             .map_err(|error| iceberg_error("read the table's metadata", &location, error))?;
+        self.table(ident, location.clone(), metadata)
+            .map_err(|error| iceberg_error("open the table", &location, error))
+    }
+
+    /// The table whose metadata file at `location` says `metadata`.
+    pub(crate) fn table(
+        &self,
+        ident: &TableIdent,
+        location: String,
+        metadata: TableMetadata,
+    ) -> iceberg::Result<Table> {
         Table::builder()
             .file_io(self.file_io.clone())
             .identifier(ident.clone())
-            .metadata_location(location.clone())
+            .metadata_location(location)
             .metadata(metadata)
             .runtime(self.runtime.clone())
             .build()
-            .map_err(|error| iceberg_error("open the table", &location, error))
     }
 
     /// Moves the table from the metadata file `from` to `to`, if it still stands there: the one atomic step of a commit.

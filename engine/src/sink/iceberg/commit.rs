@@ -1,4 +1,4 @@
-//! The compare-and-swap of a transaction, on the table that was checked and on no other.
+//! The compare-and-swap of a commit, on the table that was checked and on no other.
 //!
 //! The library's transaction loads the table anew before it applies its actions, and swaps with the catalog's own
 //! update, which loads it once more. [`Guard`] hands it the table whose positions were checked, and swaps from that
@@ -15,6 +15,7 @@ use iceberg::transaction::Transaction;
 use iceberg::{
     Catalog, Error as IcebergError, ErrorKind as IcebergKind, MetadataLocation, Namespace,
     NamespaceIdent, Result as IcebergResult, TableCommit, TableCreation, TableIdent,
+    TableRequirement, TableUpdate,
 };
 
 use super::IcebergSink;
@@ -49,14 +50,55 @@ struct Guard<'a> {
 impl IcebergSink {
     /// Commits `transaction`, which was made from the sink's table, to that very table.
     pub(super) async fn swap(&mut self, transaction: Transaction) -> Result<(), Failed> {
-        let guard = Guard {
-            catalog: &self.catalog,
-            base: &self.table,
-            unclear: AtomicBool::new(false),
-        };
+        let guard = Guard::new(&self.catalog, &self.table);
         let done = transaction.commit(&guard).await;
         let unclear = guard.unclear.load(Ordering::Relaxed);
         let table = done.map_err(|error| Failed { error, unclear })?;
+        self.moved_to(table).await
+    }
+
+    /// Commits `updates`, which were made from the sink's table, to that very table.
+    pub(super) async fn swap_updates(
+        &mut self,
+        requirements: &[TableRequirement],
+        updates: Vec<TableUpdate>,
+    ) -> Result<(), Failed> {
+        let guard = Guard::new(&self.catalog, &self.table);
+        let done = match self.staged(requirements, updates) {
+            Ok(staged) => guard.exchange(staged).await,
+            Err(error) => Err(error),
+        };
+        let unclear = guard.unclear.load(Ordering::Relaxed);
+        let table = done.map_err(|error| Failed { error, unclear })?;
+        self.moved_to(table).await
+    }
+
+    /// The table as it is after `updates`, with the place of its next metadata file.
+    fn staged(
+        &self,
+        requirements: &[TableRequirement],
+        updates: Vec<TableUpdate>,
+    ) -> IcebergResult<Table> {
+        for requirement in requirements {
+            requirement.check(Some(self.table.metadata()))?;
+        }
+        let from = self.table.metadata_location_result()?.to_owned();
+        let mut builder = self
+            .table
+            .metadata()
+            .clone()
+            .into_builder(Some(from.clone()));
+        for update in updates {
+            builder = update.apply(builder)?;
+        }
+        let metadata = builder.build()?.metadata;
+        let to = MetadataLocation::from_str(&from)?
+            .with_next_version()
+            .with_new_metadata(&metadata);
+        self.catalog.table(&self.ident, to.to_string(), metadata)
+    }
+
+    async fn moved_to(&mut self, table: Table) -> Result<(), Failed> {
         let old = dropped_metadata(self.table.metadata(), table.metadata());
         self.table = table;
         for location in old {
@@ -102,16 +144,19 @@ fn foreign<T>(what: &str) -> IcebergResult<T> {
     ))
 }
 
-#[async_trait]
-impl Catalog for Guard<'_> {
-    async fn load_table(&self, _table: &TableIdent) -> IcebergResult<Table> {
-        Ok(self.base.clone())
+impl<'a> Guard<'a> {
+    fn new(catalog: &'a OpenCatalog, base: &'a Table) -> Self {
+        Self {
+            catalog,
+            base,
+            unclear: AtomicBool::new(false),
+        }
     }
 
-    async fn update_table(&self, commit: TableCommit) -> IcebergResult<Table> {
-        let ident = commit.identifier().clone();
+    /// Writes the metadata file of `staged` and moves the catalog to it, if it still stands at the base.
+    async fn exchange(&self, staged: Table) -> IcebergResult<Table> {
+        let ident = staged.identifier().clone();
         let from = self.base.metadata_location_result()?.to_owned();
-        let staged = commit.apply(self.base.clone())?;
         let to = staged.metadata_location_result()?.to_owned();
         staged
             .metadata()
@@ -139,6 +184,17 @@ impl Catalog for Guard<'_> {
             tracing::debug!(path = to, error = %error, "cannot delete an unused file");
         }
         Err(conflict(&ident))
+    }
+}
+
+#[async_trait]
+impl Catalog for Guard<'_> {
+    async fn load_table(&self, _table: &TableIdent) -> IcebergResult<Table> {
+        Ok(self.base.clone())
+    }
+
+    async fn update_table(&self, commit: TableCommit) -> IcebergResult<Table> {
+        self.exchange(commit.apply(self.base.clone())?).await
     }
 
     async fn list_namespaces(
