@@ -16,6 +16,7 @@ pub mod command;
 pub mod format;
 pub mod lake;
 pub mod quality;
+pub mod resend;
 pub mod run;
 pub mod sink;
 pub mod source;

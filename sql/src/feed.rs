@@ -11,8 +11,8 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 
-use crate::change::{ChangeBatch, Position};
-use crate::error::Result;
+use crate::change::{ChangeBatch, Position, Remembered};
+use crate::error::{Error, Result};
 
 /// When a batch ends: at the first of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +56,18 @@ pub trait ChangeFeed: Send {
 
     /// Records between the feed's position and the ends of its partitions as last seen; `None` if not known.
     fn lag(&self) -> Option<u64>;
+
+    /// From now on drops events that the source sends again: those found among `known` and what comes after it, at most
+    /// the last `window` of each partition. Before the first `next`.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Internal`] for a feed whose events are never sent again.
+    fn drop_resends(&mut self, known: Remembered, window: usize) -> Result<()> {
+        let _ = (known, window);
+        Err(Error::internal(
+            "this source does not send events again, so there is nothing to remember",
+        ))
+    }
 
     /// The line that is open while [`ChangeFeed::next`] is under way, if the feed has one.
     fn pulse(&self) -> Option<Pulse> {

@@ -10,3 +10,4 @@ mod iceberg;
 mod quarantine;
 mod refusals;
 mod types;
+mod upsert;

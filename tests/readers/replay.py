@@ -138,6 +138,8 @@ class Decoder:
             except wire.Refused as error:
                 error.column = name
                 raise
+            except wire.Unsupported as error:
+                raise wire.Unsupported(f"column {name}: {error}") from error
         return row, unavailable
 
     def deleted(self, types, key, before):

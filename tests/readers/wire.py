@@ -184,6 +184,9 @@ def double(kind, sent):
 def text(_, sent):
     if type(sent) is str:
         return sent
+    if type(sent) is dict and set(sent) == {"scale", "value"}:
+        # A NUMERIC without precision, declared TEXT because nothing else keeps every digit.
+        return digits(None, sent)
     if type(sent) in (dict, list):
         raise Unsupported("a document in a text column")
     raise Refused(f"{sent!r} is no string")

@@ -9,9 +9,9 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use engine::sink::memory::{Fault, MemorySink, MemoryTable};
-use engine::sink::{Receipt, Sink};
+use engine::sink::{Receipt, Sidecar, Sink};
 use engine::source::{Flow, LogEvent, RecordLog, Watermarks};
-use sql::change::{ChangeBatch, Position, Span};
+use sql::change::{ChangeBatch, Position, Remembered, Span};
 use sql::feed::{BatchLimit, ChangeFeed, Pulse};
 use sql::{Error, ErrorKind, Result};
 use tokio::sync::Semaphore;
@@ -159,6 +159,10 @@ impl Sink for ScriptedSink {
     async fn evolve(&mut self, schema: &SchemaRef) -> Result<()> {
         self.sink.evolve(schema).await
     }
+
+    fn sidecar(&self) -> Option<Arc<dyn Sidecar>> {
+        self.sink.sidecar()
+    }
 }
 
 /// What a [`WatchedFeed`] was asked for.
@@ -194,6 +198,10 @@ impl<F: ChangeFeed> ChangeFeed for WatchedFeed<F> {
 
     fn project(&mut self, columns: &[String]) -> Result<()> {
         self.feed.project(columns)
+    }
+
+    fn drop_resends(&mut self, known: Remembered, window: usize) -> Result<()> {
+        self.feed.drop_resends(known, window)
     }
 
     async fn seek(&mut self, position: &Position) -> Result<()> {

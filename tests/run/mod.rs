@@ -1,7 +1,7 @@
 //! The loop: what it does to batches, commits and positions when things go well and when they do not.
 
 mod commands;
-mod doubles;
+pub(crate) mod doubles;
 mod evolution;
 mod faults;
 mod folder;

@@ -10,7 +10,8 @@ use engine::source::{
     ReplayLog, TopicFeed, TopicFilter,
 };
 use engine::spec::model::{
-    Bootstrap, Format, KafkaSpec, OffsetReset, SchemaChange, SourceSpec, SourceTables, Topics,
+    Bootstrap, Format, KafkaSpec, OffsetReset, Resends, SchemaChange, SourceSpec, SourceTables,
+    Topics,
 };
 use rdkafka::config::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
@@ -66,6 +67,7 @@ pub fn spec(topics: Topics, bootstrap: Bootstrap) -> KafkaSpec {
         key: Vec::new(),
         before_image_full: false,
         unavailable_placeholder: "__debezium_unavailable_value".to_owned(),
+        resends: Resends::Keep,
         properties: [("fetch.wait.max.ms".to_owned(), "10".to_owned())].into(),
         at: "p.yaml:3:1 (source)".to_owned(),
     }

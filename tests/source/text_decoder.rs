@@ -101,6 +101,7 @@ impl Decoder for TextDecoder {
         match pushed {
             Pushed::Tombstone => self.counts.tombstones += 1,
             Pushed::Control => self.counts.control += 1,
+            Pushed::Resend => self.counts.resends += 1,
             Pushed::Reject => self.rejects.push(reject(message)),
             Pushed::Row | Pushed::NewSchema(_) => {}
         }

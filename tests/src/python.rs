@@ -2,6 +2,7 @@
 //! with the engine's writers.
 
 use std::collections::hash_map::DefaultHasher;
+use std::ffi::OsStr;
 use std::fs;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -219,6 +220,25 @@ impl Readers {
             },
             Location::Delta(folder.join("delta")),
         ]
+    }
+
+    /// What another script of `tests/readers` prints, line by line.
+    ///
+    /// # Panics
+    /// With what the script said if it fails.
+    pub fn run<I: AsRef<OsStr>>(
+        &self,
+        script: &str,
+        args: impl IntoIterator<Item = I>,
+    ) -> Vec<Value> {
+        let mut command = self.script(&format!("tests/readers/{script}"));
+        self.lines(command.args(args)).collect()
+    }
+
+    /// Removes every file of the Delta table in `folder` that the table does not need.
+    pub fn vacuum(&self, folder: &Path) {
+        let mut command = self.script("tests/readers/vacuum.py");
+        self.lines(command.arg(folder)).for_each(drop);
     }
 
     /// A command that runs a script of the clone, to which arguments can be added.

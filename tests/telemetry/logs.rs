@@ -46,6 +46,7 @@ fn a_batch_is_one_json_object_with_its_fields_at_the_top() {
             "truncates": 0,
             "tombstones": 12,
             "control": 23,
+            "resends": 0,
             "output_rows": 1201,
             "rejects": 3,
             "reject_reasons": "malformed=2 out_of_range=1",

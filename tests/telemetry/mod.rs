@@ -44,6 +44,8 @@ fn full_report() -> BatchReport {
         quarantined: 5,
         tombstones: 12,
         control: 23,
+        resends: 0,
+        jumps: Vec::new(),
         receipt: Some(Receipt {
             version: 7,
             rows: 1_201,

@@ -49,10 +49,11 @@ fn batch() -> ChangeBatch {
     let to = [(Partition::new("t", 0), 14), (Partition::new("t", 1), 3)];
     let span = Span::try_new(&after, &to.into_iter().collect()).unwrap();
     let counts = BatchCounts {
-        records: 9,
+        records: 12,
         bytes: 900,
         tombstones: 1,
         control: 2,
+        resends: 3,
     };
     ChangeBatch::try_new(rows, meta, rejects, span, counts).unwrap()
 }
@@ -63,11 +64,12 @@ fn a_batch_s_numbers_are_in_its_report() {
     let mut expected = BatchReport {
         names: names(),
         span: "t/0@5..14, t/1@..3".to_owned(),
-        records: 9,
+        records: 12,
         bytes: 900,
         rejects: BTreeMap::from([("malformed", 2), ("out_of_range", 1)]),
         tombstones: 1,
         control: 2,
+        resends: 3,
         source_times: Some(SourceTimes {
             oldest_micros: 20,
             newest_micros: 30,

@@ -77,7 +77,7 @@ async fn one(
     let others = (!go_on).then(|| stop.clone().drop_guard());
     let name = spec.pipeline.name.clone();
     let result = match Pipeline::start(spec, once, observer.clone(), stop.clone()).await {
-        Ok(pipeline) => pipeline.drive().await.map(|_| ()),
+        Ok(pipeline) => Box::pin(pipeline.drive()).await.map(|_| ()),
         // Who is told to stop while a service does not answer has nothing to finish.
         Err(error) if stop.is_cancelled() && error.kind() == ErrorKind::Unavailable => {
             observer.gave_up(&error);

@@ -4,8 +4,8 @@ pub mod debezium;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use sql::Result;
-use sql::change::{BatchCounts, Partition, RawRecord, Reject, RowMeta};
+use sql::change::{BatchCounts, Partition, RawRecord, Reject, Remembered, RowMeta};
+use sql::{Error, Result};
 
 /// One record of a log, borrowed from whatever fetched it. Valid until the next fetch.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +65,8 @@ pub enum Pushed {
     Tombstone,
     /// A record that is never a row: heartbeat, transaction marker, schema change, notification, message.
     Control,
+    /// An event that the source sent again, or the tombstone of such a delete: dropped.
+    Resend,
     /// **Not taken.** The record needs these columns (row and metadata). Finish the batch, call
     /// [`Decoder::adopt`] and [`Decoder::project`], then push the record again.
     NewSchema(SchemaRef),
@@ -114,6 +116,24 @@ pub trait Decoder: Send {
     /// # Errors
     /// [`sql::ErrorKind::Policy`] if the pipeline must stop here: a schema change that is not allowed, changed key columns.
     fn push(&mut self, message: &RawMessage<'_>) -> Result<Pushed>;
+
+    /// From now on drops events that the source sends again: those found among `known` and what is pushed after it, at most
+    /// the last `window` of each partition.
+    ///
+    /// # Errors
+    /// [`sql::ErrorKind::Internal`] for a format whose records do not tell.
+    fn drop_resends(&mut self, known: Remembered, window: usize) -> Result<()> {
+        let _ = (known, window);
+        Err(Error::internal(
+            "the records of this format do not tell where they come from",
+        ))
+    }
+
+    /// What the records since the last call add to what is remembered; `None` if nothing is. To be called with
+    /// [`Decoder::finish`].
+    fn take_remembered(&mut self) -> Option<Remembered> {
+        None
+    }
 
     /// The key columns, in order, as configured or as the first message told; empty if they are not known.
     fn key(&self) -> &[String] {

@@ -158,6 +158,16 @@ pub(crate) async fn reopen(spec: &DeltaTableSpec) -> Result<DeltaTable> {
     })
 }
 
+/// A table with its files, as it was at `version`.
+pub(crate) async fn open_at(spec: &DeltaTableSpec, version: u64) -> Result<DeltaTable> {
+    let loading = builder(spec)?.with_version(version).load();
+    let table = loading
+        .await
+        .map_err(|error| load_error(error, &spec.path))?;
+    check_readable(snapshot(&table, &spec.path)?.protocol(), &spec.path)?;
+    Ok(table)
+}
+
 /// The error of reading a table's log: of the storage, or of what stands there.
 fn load_error(error: DeltaTableError, path: &str) -> Error {
     let mut of_storage = false;

@@ -231,6 +231,11 @@ impl KeySet {
             .collect())
     }
 
+    /// Sorts indexes of keys by the whole key, column by column.
+    pub fn sort(&self, keys: &mut [u32]) {
+        keys.sort_unstable_by_key(|key| self.rows.row(*key as usize));
+    }
+
     /// The indexes of the keys in the order of `column`, as far as it has one: for ranges of [`KeySet::between`].
     pub fn sorted(&self, column: usize) -> Option<&[u32]> {
         let order = self.columns.get(column)?.order.as_ref()?;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use sql::change::{Op, Position};
+use sql::change::{Jump, Op, Position};
 use sql::{Error, ErrorKind};
 
 use super::pipeline::Outcome;
@@ -154,6 +154,7 @@ impl Observer {
 
     /// A batch was committed.
     pub fn committed(&self, report: &BatchReport) {
+        self.warn_of_jumps(&report.jumps);
         self.totals.lock().add(report);
         self.shared.metrics.batch(report);
         self.health.committed();
@@ -163,6 +164,26 @@ impl Observer {
             line.resize(width());
             report_closed(line.batch(report, self.shared.begun.elapsed()));
         }
+    }
+
+    /// The first of a batch is enough: the mark starts again there.
+    fn warn_of_jumps(&self, jumps: &[Jump]) {
+        let Some(jump) = jumps.first() else {
+            return;
+        };
+        tracing::warn!(
+            pipeline = self.names.pipeline,
+            topic = jump.partition.topic,
+            partition = jump.partition.number,
+            offset = jump.offset,
+            from = %jump.from,
+            to = %jump.to,
+            jumps = jumps.len(),
+            "the source's positions went back and the event is not one of those remembered: it is applied, and positions count \
+             from there. If the database was restored or failed over, this is as it should be; if the connector only sent \
+             events again, they go back further than the window: those before it are in the table twice, so raise \
+             `source.resends_window`"
+        );
     }
 
     /// The pipeline ended well.
@@ -241,6 +262,8 @@ impl Observer {
             truncates = totals.rows.get(Op::Truncate),
             tombstones = totals.tombstones,
             control = totals.control,
+            resends = totals.resends,
+            jumps = totals.jumps,
             output_rows = totals.output_rows,
             rejects = totals.rejected(),
             failed_rules = rules,

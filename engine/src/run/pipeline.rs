@@ -16,9 +16,12 @@ use tokio_util::sync::CancellationToken;
 use super::observer::Observer;
 use super::process::{Processor, ReadFacts, lookup_tables};
 use super::retry::{Retry, attempt};
+use crate::resend::WindowStore;
 use crate::sink::{self, Missing, Sink, failpoint};
 use crate::source::{self, SourceOptions};
-use crate::spec::model::{OnFail, PipelineSpec, SchemaChange, SinkSpec, Trigger};
+use crate::spec::model::{
+    OnFail, PipelineSpec, Resends, SchemaChange, SinkSpec, SourceSpec, Trigger,
+};
 use crate::transform::Transform;
 
 /// A commit is given this multiple of its own time between two commits, where `trigger.adaptive` is on.
@@ -119,8 +122,22 @@ impl Pipeline {
         let retry = |what| Retry::at_start(what, &stop, &observer);
         let position = attempt!(retry("reading the table's position"), sink.progress());
         feed.project(&transform.source_columns())?;
+        let windows = match resends(&spec) {
+            Resends::Keep => None,
+            Resends::Drop { window } => {
+                let what = "reading the window of events sent again";
+                let (name, files) = (&spec.pipeline.name, sidecar(sink.as_ref())?);
+                let (windows, known) = attempt!(
+                    retry(what),
+                    WindowStore::load(files.clone(), name, window, &position)
+                );
+                feed.drop_resends(known, window)?;
+                Some(windows)
+            }
+        };
         attempt!(retry("going to the table's position"), feed.seek(&position));
-        let processor = Processor::new(spec.clone(), transform, sink, observer.clone())?;
+        let mut processor = Processor::new(spec.clone(), transform, sink, observer.clone())?;
+        processor.remember(windows);
         observer.started(&position);
         Ok(Self {
             bounded: is_bounded(&spec, once),
@@ -193,6 +210,16 @@ impl Pipeline {
         observer.ended(&outcome);
         Ok(outcome)
     }
+}
+
+fn resends(spec: &PipelineSpec) -> Resends {
+    let SourceSpec::Kafka(kafka) = &spec.source;
+    kafka.resends
+}
+
+fn sidecar(sink: &dyn Sink) -> Result<Arc<dyn sink::Sidecar>> {
+    sink.sidecar()
+        .ok_or_else(|| Error::internal("this sink has no place for files beside its table"))
 }
 
 fn is_bounded(spec: &PipelineSpec, once: bool) -> bool {

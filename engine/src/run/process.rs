@@ -19,8 +19,9 @@ use crate::clock;
 use crate::lake;
 use crate::lake::cast::Caster;
 use crate::quality::rules::Judged;
+use crate::resend::WindowStore;
 use crate::sink::quarantine::{Quarantine, default_table};
-use crate::sink::{Receipt, Sink};
+use crate::sink::{Receipt, Sink, failpoint};
 use crate::spec::model::{DeltaTableSpec, OnErrorPolicy, PipelineSpec, TableKind, TableSpec};
 use crate::telemetry::{BatchReport, StageTimes};
 use crate::transform::{Lookup, Transform, lookups};
@@ -53,6 +54,8 @@ pub struct Processor {
     error_rate: Option<ErrorRate>,
     lookups_read: Instant,
     observer: Arc<Observer>,
+    /// Present where events sent again are dropped.
+    windows: Option<Box<WindowStore>>,
 }
 
 impl Processor {
@@ -79,7 +82,13 @@ impl Processor {
             error_rate,
             lookups_read,
             observer,
+            windows: None,
         })
+    }
+
+    /// Makes what batches remember durable in `windows` before each commit.
+    pub fn remember(&mut self, windows: Option<WindowStore>) {
+        self.windows = windows.map(Box::new);
     }
 
     /// The SQL, planned for another source schema.
@@ -135,7 +144,11 @@ impl Processor {
         self.stop_at_rejects(&rejects)?;
         let quarantined = self.set_aside(&rejects, stop).await?;
         let written_at = Instant::now();
+        self.write_windows(&batch, stop).await?;
         let receipt = self.commit(&rows, batch.span(), stop).await?;
+        if let Some(windows) = &mut self.windows {
+            windows.committed().await;
+        }
         let decode = batch.decode_time().unwrap_or_default().min(read.time);
         let stages = StageTimes {
             fetch: read.time.saturating_sub(decode),
@@ -151,6 +164,25 @@ impl Processor {
             span: batch.span().clone(),
             commit_time: stages.commit,
         }))
+    }
+
+    /// Before the commit: no commit lands without its window.
+    async fn write_windows(&mut self, batch: &ChangeBatch, stop: &CancellationToken) -> Result<()> {
+        let Some(windows) = &mut self.windows else {
+            return Ok(());
+        };
+        let added = batch.remembered().ok_or_else(|| {
+            Error::internal("a batch does not say what it adds to what is remembered")
+        })?;
+        failpoint::hit("before_window");
+        let retry = Retry::for_ever(
+            "writing the window of events sent again",
+            stop,
+            &self.observer,
+        );
+        attempt!(retry, windows.write(batch.span(), added));
+        failpoint::hit("after_window");
+        Ok(())
     }
 
     async fn commit(

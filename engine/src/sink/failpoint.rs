@@ -7,6 +7,8 @@
 //!
 //! | point | where |
 //! |---|---|
+//! | `before_window` | the batch is ready; the window of events sent again is not written |
+//! | `after_window` | the window is durable, the commit has not begun |
 //! | `before_write` | positions checked, no file written |
 //! | `after_files` | data files written, not committed |
 //! | `in_commit` | committed, the sink itself does not know yet (only for lost answers) |

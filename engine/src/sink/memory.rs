@@ -3,16 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array as _, ArrayRef, BooleanArray, RecordBatch};
+use arrow::compute::{concat, concat_batches, filter_record_batch};
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
+use bytes::Bytes;
 use parking_lot::Mutex;
-use sql::change::{Position, Span};
+use sql::change::{NetChange, Position, Span};
 use sql::{Error, ErrorKind, Result};
 
 use super::protocol::{Standing, check_batch, standing};
-use super::{Receipt, Sink};
+use super::sidecar::Sidecar;
+use super::{Fetched, Receipt, Sink, UpsertSink};
 use crate::lake::cast::Caster;
+use crate::lake::keys::KeySet;
 use crate::lake::shape::added_columns;
 
 /// What goes wrong at the next write.
@@ -35,6 +39,7 @@ struct State {
     positions: BTreeMap<String, Position>,
     version: i64,
     fault: Option<Fault>,
+    files: BTreeMap<String, Bytes>,
 }
 
 impl MemoryTable {
@@ -46,6 +51,7 @@ impl MemoryTable {
             positions: BTreeMap::new(),
             version: 0,
             fault: None,
+            files: BTreeMap::new(),
         })))
     }
 
@@ -59,6 +65,11 @@ impl MemoryTable {
         self.0.lock().fault = Some(fault);
     }
 
+    /// The files beside the table.
+    pub fn files(&self) -> BTreeMap<String, Bytes> {
+        self.0.lock().files.clone()
+    }
+
     /// A writer for `pipeline`.
     pub fn sink(&self, pipeline: impl Into<String>) -> MemorySink {
         MemorySink {
@@ -66,6 +77,15 @@ impl MemoryTable {
             table: self.clone(),
             pipeline: pipeline.into(),
             sent: None,
+            key: Vec::new(),
+        }
+    }
+
+    /// A writer for `pipeline` that keeps the rows of each `key`.
+    pub fn upsert_sink(&self, pipeline: impl Into<String>, key: &[String]) -> MemorySink {
+        MemorySink {
+            key: key.to_vec(),
+            ..self.sink(pipeline)
         }
     }
 }
@@ -78,6 +98,144 @@ pub struct MemorySink {
     schema: SchemaRef,
     /// The span of our last commit.
     sent: Option<Span>,
+    /// Empty for one that appends.
+    key: Vec<String>,
+}
+
+impl MemorySink {
+    /// Moves the positions along `span` and does `apply`, which returns the rows that it added, or neither.
+    fn commit(
+        &mut self,
+        span: &Span,
+        apply: impl FnOnce(&mut State) -> Result<u64>,
+    ) -> Result<Receipt> {
+        let mut state = self.table.0.lock();
+        let mut receipt = Receipt {
+            version: state.version,
+            ..Receipt::default()
+        };
+        let mut stored = state
+            .positions
+            .get(&self.pipeline)
+            .cloned()
+            .unwrap_or_default();
+        if standing(&stored, span, self.sent.as_ref(), "memory")? == Standing::Landed {
+            receipt.already_landed = true;
+            return Ok(receipt);
+        }
+        let fault = state.fault.take();
+        let failed = || Error::new(ErrorKind::Unavailable, "a fault was asked for");
+        if fault == Some(Fault::BeforeCommit) {
+            return Err(failed());
+        }
+        stored.try_advance(span)?;
+        receipt.rows = apply(&mut state)?;
+        state.positions.insert(self.pipeline.clone(), stored);
+        state.version += 1;
+        self.sent = Some(span.clone());
+        if fault == Some(Fault::LostAnswer) {
+            return Err(failed());
+        }
+        receipt.version = state.version;
+        Ok(receipt)
+    }
+
+    fn receipt(&self) -> Receipt {
+        Receipt {
+            version: self.table.0.lock().version,
+            ..Receipt::default()
+        }
+    }
+}
+
+impl State {
+    fn append(&mut self, rows: &[RecordBatch]) -> Result<u64> {
+        let mut fitted = Vec::with_capacity(rows.len());
+        for batch in rows.iter().filter(|batch| batch.num_rows() > 0) {
+            // The table may have got columns since the batch was made.
+            fitted.push(Caster::try_new(batch.schema_ref(), &self.schema)?.cast(batch)?);
+        }
+        self.rows.extend(fitted);
+        Ok(rows.iter().map(|batch| batch.num_rows() as u64).sum())
+    }
+
+    /// Calls `hit(batch, row, key)` for each row that has one of the keys.
+    fn probe(
+        &self,
+        key: &[String],
+        keys: &KeySet,
+        mut hit: impl FnMut(usize, usize, usize),
+    ) -> Result<()> {
+        for (at, batch) in self.rows.iter().enumerate() {
+            keys.probe(&columns(batch, key)?, |row, key| hit(at, row, key))?;
+        }
+        Ok(())
+    }
+
+    fn upsert(&mut self, change: &NetChange, key: &[String]) -> Result<u64> {
+        let rows =
+            Caster::try_new(change.rows().schema_ref(), &self.schema)?.cast(change.rows())?;
+        let own = columns(&rows, key)?;
+        let keys = own.iter().zip(change.deletes().columns()).zip(key);
+        let keys = keys.map(|((own, deleted), name)| {
+            let all = concat(&[own.as_ref(), deleted.as_ref()]);
+            let all = all.map_err(|error| Error::internal("keys of two types").source(error))?;
+            Ok((name.clone(), all))
+        });
+        let keys = RecordBatch::try_from_iter(keys.collect::<Result<Vec<_>>>()?)
+            .map_err(|error| Error::internal("keys that are no batch").source(error))?;
+        let keys = KeySet::try_new(&keys)?;
+        if keys.has_repeats() {
+            return Err(Error::internal("a net change has a key twice"));
+        }
+        let mut old: Vec<Vec<(usize, usize)>> = vec![Vec::new(); keys.len()];
+        self.probe(key, &keys, |batch, row, key| {
+            if let Some(old) = old.get_mut(key) {
+                old.push((batch, row));
+            }
+        })?;
+        let same = |new: usize, (batch, row): (usize, usize)| {
+            let old = self.rows.get(batch).into_iter().flat_map(|b| b.columns());
+            old.zip(rows.columns())
+                .all(|(old, own)| old.slice(row, 1).to_data() == own.slice(new, 1).to_data())
+        };
+        let kept = (0..rows.num_rows()).filter(|new| {
+            old.get(*new)
+                .and_then(|old| old.first())
+                .is_some_and(|old| same(*new, *old))
+        });
+        let written = rows.num_rows() - kept.count();
+        if change.truncate() {
+            self.rows.clear();
+        }
+        for (at, batch) in self.rows.iter_mut().enumerate() {
+            let gone: Vec<usize> = old
+                .iter()
+                .flatten()
+                .filter(|o| o.0 == at)
+                .map(|o| o.1)
+                .collect();
+            let mut mask = vec![true; batch.num_rows()];
+            for row in gone {
+                if let Some(mask) = mask.get_mut(row) {
+                    *mask = false;
+                }
+            }
+            *batch = filter_record_batch(batch, &BooleanArray::from(mask))
+                .map_err(|error| Error::internal("cannot leave rows out").source(error))?;
+        }
+        self.rows.push(rows);
+        self.rows.retain(|batch| batch.num_rows() > 0);
+        Ok(written as u64)
+    }
+}
+
+fn columns(batch: &RecordBatch, key: &[String]) -> Result<Vec<ArrayRef>> {
+    let columns = key.iter().map(|name| batch.column_by_name(name).cloned());
+    let columns: Option<Vec<_>> = columns.collect();
+    columns
+        .filter(|columns| !columns.is_empty())
+        .ok_or_else(|| Error::internal("rows without the columns of the key"))
 }
 
 #[async_trait]
@@ -96,43 +254,10 @@ impl Sink for MemorySink {
     }
 
     async fn write(&mut self, rows: &[RecordBatch], span: &Span) -> Result<Receipt> {
-        let mut state = self.table.0.lock();
-        let mut receipt = Receipt {
-            version: state.version,
-            ..Receipt::default()
-        };
         if !check_batch(rows, span, &self.schema)? {
-            return Ok(receipt);
+            return Ok(self.receipt());
         }
-        let mut stored = state
-            .positions
-            .get(&self.pipeline)
-            .cloned()
-            .unwrap_or_default();
-        if standing(&stored, span, self.sent.as_ref(), "memory")? == Standing::Landed {
-            receipt.already_landed = true;
-            return Ok(receipt);
-        }
-        let fault = state.fault.take();
-        let failed = || Error::new(ErrorKind::Unavailable, "a fault was asked for");
-        if fault == Some(Fault::BeforeCommit) {
-            return Err(failed());
-        }
-        stored.try_advance(span)?;
-        state.positions.insert(self.pipeline.clone(), stored);
-        for batch in rows.iter().filter(|batch| batch.num_rows() > 0) {
-            // The table may have got columns since the batch was made.
-            let batch = Caster::try_new(batch.schema_ref(), &state.schema)?.cast(batch)?;
-            state.rows.push(batch);
-        }
-        state.version += 1;
-        self.sent = Some(span.clone());
-        if fault == Some(Fault::LostAnswer) {
-            return Err(failed());
-        }
-        receipt.version = state.version;
-        receipt.rows = rows.iter().map(|batch| batch.num_rows() as u64).sum();
-        Ok(receipt)
+        self.commit(span, |state| state.append(rows))
     }
 
     async fn evolve(&mut self, schema: &SchemaRef) -> Result<()> {
@@ -150,5 +275,69 @@ impl Sink for MemorySink {
         state.schema = Arc::new(evolved);
         self.schema = Arc::clone(&state.schema);
         Ok(())
+    }
+
+    fn sidecar(&self) -> Option<Arc<dyn Sidecar>> {
+        Some(Arc::new(self.table.clone()))
+    }
+}
+
+#[async_trait]
+impl Sidecar for MemoryTable {
+    fn place(&self) -> &str {
+        "memory"
+    }
+
+    async fn read(&self, path: &str) -> Result<Option<Bytes>> {
+        Ok(self.0.lock().files.get(path).cloned())
+    }
+
+    async fn write(&self, path: &str, content: Bytes) -> Result<()> {
+        self.0.lock().files.insert(path.to_owned(), content);
+        Ok(())
+    }
+
+    async fn delete(&self, path: &str) -> Result<()> {
+        self.0.lock().files.remove(path);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl UpsertSink for MemorySink {
+    fn key(&self) -> &[String] {
+        &self.key
+    }
+
+    async fn fetch(&mut self, keys: &RecordBatch) -> Result<Fetched> {
+        let state = self.table.0.lock();
+        let keys = KeySet::try_new(keys)?;
+        let mut places: Vec<Option<usize>> = vec![None; keys.len()];
+        let mut found = Vec::new();
+        state.probe(&self.key, &keys, |batch, row, key| {
+            if let (Some(place @ None), Some(batch)) = (places.get_mut(key), state.rows.get(batch))
+            {
+                *place = Some(found.len());
+                found.push(batch.slice(row, 1));
+            }
+        })?;
+        let rows = concat_batches(&state.schema, &found)
+            .map_err(|error| Error::internal("rows cannot be put together").source(error))?;
+        let found = (0..keys.len()).map(|key| places.get(keys.first(key)).copied().flatten());
+        Ok(Fetched {
+            rows,
+            found: found.collect(),
+        })
+    }
+
+    async fn upsert(&mut self, change: &NetChange, span: &Span) -> Result<Receipt> {
+        if !check_batch(std::slice::from_ref(change.rows()), span, &self.schema)? {
+            if change.is_empty() {
+                return Ok(self.receipt());
+            }
+            return Err(Error::internal("a change without a span for the sink"));
+        }
+        let key = self.key.clone();
+        self.commit(span, |state| state.upsert(change, &key))
     }
 }

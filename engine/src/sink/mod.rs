@@ -10,7 +10,8 @@
 //! already or another engine owns the table; write the files once; commit by comparing and swapping **on the very
 //! state whose positions were checked**; after any error read again and compare before anything is retried.
 //!
-//! [`quarantine`] holds the records that became no rows. [`failpoint`] is for crash tests.
+//! [`quarantine`] holds the records that became no rows, [`sidecar`] small files beside a table. [`failpoint`] is for
+//! crash tests.
 
 pub mod delta;
 pub mod failpoint;
@@ -18,6 +19,9 @@ pub mod iceberg;
 pub mod memory;
 mod protocol;
 pub mod quarantine;
+pub mod sidecar;
+
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
@@ -26,6 +30,7 @@ use async_trait::async_trait;
 use sql::Result;
 use sql::change::{NetChange, Position, Span};
 
+pub use self::sidecar::Sidecar;
 use crate::lake::schema::{TableFormat, target_schema};
 pub use crate::lake::shape::Missing;
 use crate::spec::model::{SinkSpec, SinkTarget};
@@ -78,6 +83,11 @@ pub trait Sink: Send {
     /// # Errors
     /// [`sql::ErrorKind::Config`] if a column's type would change.
     async fn evolve(&mut self, schema: &SchemaRef) -> Result<()>;
+
+    /// Files beside the table, for what must be found again with its positions; `None` if there is no such place.
+    fn sidecar(&self) -> Option<Arc<dyn Sidecar>> {
+        None
+    }
 }
 
 /// Rows of a table found by their keys.

@@ -2,7 +2,7 @@
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use sql::change::{ChangeBatch, Position};
+use sql::change::{ChangeBatch, Position, Remembered};
 use sql::feed::{BatchLimit, ChangeFeed, Pulse};
 use sql::{Error, Result};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -102,6 +102,11 @@ impl ChangeFeed for TopicFeed {
     fn project(&mut self, columns: &[String]) -> Result<()> {
         let reader = self.reader.as_mut().ok_or_else(lost)?;
         reader.project(columns)
+    }
+
+    fn drop_resends(&mut self, known: Remembered, window: usize) -> Result<()> {
+        let reader = self.reader.as_mut().ok_or_else(lost)?;
+        reader.drop_resends(known, window)
     }
 
     async fn seek(&mut self, position: &Position) -> Result<()> {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use arrow::datatypes::SchemaRef;
-use sql::change::{ChangeBatch, Position, RawRecord, Span};
+use sql::change::{ChangeBatch, Position, RawRecord, Remembered, Span};
 use sql::feed::{BatchLimit, Pulse};
 use sql::{Error, ErrorKind, Result};
 use tracing::info;
@@ -90,6 +90,10 @@ impl Reader {
         self.decoder.project(columns)?;
         self.state.unprojected = false;
         Ok(())
+    }
+
+    pub(super) fn drop_resends(&mut self, known: Remembered, window: usize) -> Result<()> {
+        self.decoder.drop_resends(known, window)
     }
 
     pub(super) fn seek(&mut self, position: &Position) -> Result<()> {
@@ -194,7 +198,8 @@ impl Reader {
             span,
             decoded.counts,
         )?
-        .decoded_in(decode_time);
+        .decoded_in(decode_time)
+        .remembering(self.decoder.take_remembered());
         if fill.records > 0 {
             state.positions.emit();
         }

@@ -10,12 +10,13 @@ use super::columns::{self, Declared};
 use super::effective::Shown;
 use super::field::Field;
 use super::model::{
-    Bootstrap, DeclaredColumn, Format, KafkaSpec, OffsetReset, SourceSpec, SourceTables, Topics,
+    Bootstrap, DeclaredColumn, Format, KafkaSpec, OffsetReset, Resends, SourceSpec, SourceTables,
+    Topics,
 };
 use super::{names, paths};
 use crate::source::is_glob;
 
-const KNOWN: [&str; 16] = [
+const KNOWN: [&str; 17] = [
     "type",
     "name",
     "bootstrap_servers",
@@ -31,6 +32,7 @@ const KNOWN: [&str; 16] = [
     "before_image",
     "unavailable_placeholder",
     "resends",
+    "resends_window",
     "properties",
 ];
 
@@ -91,9 +93,7 @@ pub(super) fn read(root: &mut Block<'_>, pipeline: &str) -> Result<SourceSpec> {
         "__debezium_unavailable_value",
         Field::text,
     )?;
-    block.value("resends", "keep", |field| {
-        field.choice(&[("keep", ())], &["drop"])
-    })?;
+    let resends = resends(&mut block)?;
     let spec = KafkaSpec {
         name,
         bootstrap,
@@ -107,11 +107,30 @@ pub(super) fn read(root: &mut Block<'_>, pipeline: &str) -> Result<SourceSpec> {
         key,
         before_image_full,
         unavailable_placeholder,
+        resends,
         properties: properties(&mut block)?,
         at: block.at(),
     };
     root.close("source", block);
     Ok(SourceSpec::Kafka(spec))
+}
+
+/// `resends:` and `resends_window:`.
+fn resends(block: &mut Block<'_>) -> Result<Resends> {
+    let drop = block.value("resends", "keep", |field| {
+        field.choice(&[("keep", false), ("drop", true)], &[])
+    })?;
+    if drop {
+        let window = block.value("resends_window", "100000", Field::count)?;
+        return Ok(Resends::Drop { window });
+    }
+    match block.get("resends_window") {
+        None => Ok(Resends::Keep),
+        Some(field) => Err(field
+            .error("`resends_window` says how many events are remembered, but none are")
+            .expected("`resends_window` only with `resends: drop`")
+            .remedy("remove it, or set `resends: drop`")),
+    }
 }
 
 fn bootstrap(block: &mut Block<'_>) -> Result<Bootstrap> {

@@ -39,6 +39,8 @@ pub struct Metrics {
     rejects: IntCounterVec,
     tombstones: IntCounterVec,
     control: IntCounterVec,
+    resends: IntCounterVec,
+    jumps: IntCounterVec,
     rule_rows: IntCounterVec,
     quarantine_rows: IntCounterVec,
     sink_rows: IntCounterVec,
@@ -75,6 +77,8 @@ impl Metrics {
             rejects: counter(r, &names::REJECTS)?,
             tombstones: counter(r, &names::TOMBSTONES)?,
             control: counter(r, &names::CONTROL)?,
+            resends: counter(r, &names::RESENDS)?,
+            jumps: counter(r, &names::JUMPS)?,
             rule_rows: counter(r, &names::RULE_ROWS)?,
             quarantine_rows: counter(r, &names::QUARANTINE_ROWS)?,
             sink_rows: counter(r, &names::SINK_ROWS)?,
@@ -99,6 +103,8 @@ impl Metrics {
             &self.source_bytes,
             &self.tombstones,
             &self.control,
+            &self.resends,
+            &self.jumps,
         ] {
             counter.with_label_values(&[pipeline, source]).inc_by(0);
         }
@@ -174,6 +180,8 @@ impl Metrics {
             (&self.source_bytes, report.bytes),
             (&self.tombstones, report.tombstones),
             (&self.control, report.control),
+            (&self.resends, report.resends),
+            (&self.jumps, report.jumps.len() as u64),
         ] {
             counter.with_label_values(&[pipeline, source]).inc_by(value);
         }

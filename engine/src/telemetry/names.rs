@@ -158,6 +158,18 @@ pub const CONTROL: Metric = counter(
     &["pipeline", "source"],
     "Heartbeats, transaction markers, schema changes and other records that never are rows.",
 );
+/// Events that came before.
+pub const RESENDS: Metric = counter(
+    "engine_resends_records_total",
+    &["pipeline", "source"],
+    "Events that the source sent again, and their tombstones, dropped by `resends: drop`.",
+);
+/// Positions that went back.
+pub const JUMPS: Metric = counter(
+    "engine_position_jumps_records_total",
+    &["pipeline", "source"],
+    "Events below the highest source position that were not known: the source was restored, or the window of `resends: drop` is too short.",
+);
 /// Rows that did not meet a rule.
 pub const RULE_ROWS: Metric = counter(
     "engine_rule_failed_rows_total",
@@ -208,7 +220,7 @@ pub const RETRIES: Metric = counter(
 );
 
 /// Every metric there is.
-pub const ALL: [Metric; 21] = [
+pub const ALL: [Metric; 23] = [
     PIPELINE_INFO,
     PIPELINE_UP,
     FRESHNESS,
@@ -222,6 +234,8 @@ pub const ALL: [Metric; 21] = [
     REJECTS,
     TOMBSTONES,
     CONTROL,
+    RESENDS,
+    JUMPS,
     RULE_ROWS,
     QUARANTINE_ROWS,
     SINK_ROWS,

@@ -136,6 +136,7 @@ impl<W: Write> Progress<W> {
             version.map(|version| (1, format!("version {version}"))),
             lag.map(|lag| (2, lag)),
             counted(sum(Totals::rejected), "reject").map(|rejects| (5, rejects)),
+            counted(sum(|t| t.resends), "resend").map(|resends| (0, resends)),
         ]
         .into_iter()
         .flatten()

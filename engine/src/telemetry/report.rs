@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use sql::change::{ChangeBatch, Op};
+use sql::change::{ChangeBatch, Jump, Op};
 
 use crate::sink::Receipt;
 
@@ -139,6 +139,10 @@ pub struct BatchReport {
     pub tombstones: u64,
     /// Records that never are rows.
     pub control: u64,
+    /// Events that the source sent again, dropped.
+    pub resends: u64,
+    /// Events whose source positions went back, and that were not known.
+    pub jumps: Vec<Jump>,
     /// What the commit did; `None` if there was nothing to commit.
     pub receipt: Option<Receipt>,
     /// When the commit was done, microseconds since the epoch.
@@ -168,6 +172,8 @@ impl BatchReport {
             rejects,
             tombstones: counts.tombstones,
             control: counts.control,
+            resends: counts.resends,
+            jumps: jumps(batch),
             source_times: SourceTimes::of(&batch.meta().commit_micros),
             ..Self::default()
         }
@@ -212,6 +218,7 @@ impl BatchReport {
             truncates = self.rows.get(Op::Truncate),
             tombstones = self.tombstones,
             control = self.control,
+            resends = self.resends,
             output_rows = self.output_rows,
             rejects = self.rejected(),
             reject_reasons = listed(&self.rejects),
@@ -233,6 +240,13 @@ impl BatchReport {
             "{}", if receipt.is_some() { "batch committed" } else { "batch had nothing to commit" }
         );
     }
+}
+
+fn jumps(batch: &ChangeBatch) -> Vec<Jump> {
+    let remembered = batch.remembered().into_iter().flatten();
+    remembered
+        .flat_map(|(_, recollection)| recollection.jumps.iter().cloned())
+        .collect()
 }
 
 fn span_text(batch: &ChangeBatch) -> String {

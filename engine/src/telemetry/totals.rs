@@ -26,6 +26,10 @@ pub struct Totals {
     pub tombstones: u64,
     /// Records that never are rows.
     pub control: u64,
+    /// Events that the source sent again, dropped.
+    pub resends: u64,
+    /// Events whose source positions went back, and that were not known.
+    pub jumps: u64,
     /// Commits.
     pub commits: u64,
     /// Attempts to commit that another writer won.
@@ -57,6 +61,8 @@ impl Totals {
         self.quarantined += report.quarantined;
         self.tombstones += report.tombstones;
         self.control += report.control;
+        self.resends += report.resends;
+        self.jumps += report.jumps.len() as u64;
         self.lag_records = report.lag_records;
         if let Some(receipt) = &report.receipt {
             self.commits += 1;
@@ -90,6 +96,7 @@ impl Totals {
         let skipped = [
             counted(self.tombstones, "tombstone"),
             counted(self.control, "control record"),
+            counted(self.resends, "resend"),
         ];
         line("skipped", joined(skipped));
         line("rejects", self.rejects_text());

@@ -8,6 +8,7 @@ use arrow::datatypes::SchemaRef;
 use super::keyed::KeyedMeta;
 use super::op::Op;
 use super::position::{Partition, Span};
+use super::resend::Remembered;
 use crate::error::{Error, Result};
 
 /// One record as it came from the log, kept for the quarantine.
@@ -105,12 +106,15 @@ pub struct BatchCounts {
     pub tombstones: u64,
     /// Heartbeats, transaction markers, schema changes, notifications, messages, null key with null value.
     pub control: u64,
+    /// Events that the source sent again, and the tombstones that follow deletes among them. Dropped.
+    pub resends: u64,
 }
 
 /// Decoded changes and what they cover.
 ///
 /// `rows` has the projected columns of `schema`; `meta` stands beside the rows. Every record in `span` is
-/// exactly one of: a row, a reject, a tombstone, a control record; where the target is kept by key, a tombstone is also a row.
+/// exactly one of: a row, a reject, a tombstone, a control record, an event sent again; where the target is kept by key, a
+/// tombstone is also a row.
 #[derive(Debug, Clone)]
 pub struct ChangeBatch {
     rows: RecordBatch,
@@ -120,14 +124,15 @@ pub struct ChangeBatch {
     counts: BatchCounts,
     next_schema: Option<SchemaRef>,
     decode_time: Option<Duration>,
+    remembered: Option<Remembered>,
 }
 
 impl ChangeBatch {
     /// The only constructor.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Internal`] if the row metadata is not as long as the rows, or if rows, rejects, tombstones
-    /// and control records do not add up to the records read.
+    /// [`crate::ErrorKind::Internal`] if the row metadata is not as long as the rows, or if rows, rejects, tombstones,
+    /// control records and events sent again do not add up to the records read.
     pub fn try_new(
         rows: RecordBatch,
         meta: RowMeta,
@@ -153,8 +158,11 @@ impl ChangeBatch {
             .keyed
             .as_ref()
             .map_or(0, |keyed| keyed.tombstones.len());
-        let explained =
-            (n - both.min(n)) as u64 + rejects.len() as u64 + counts.tombstones + counts.control;
+        let explained = (n - both.min(n)) as u64
+            + rejects.len() as u64
+            + counts.tombstones
+            + counts.control
+            + counts.resends;
         if explained != counts.records {
             return Err(Error::internal(format!(
                 "{} records were read, but {explained} are accounted for",
@@ -169,6 +177,7 @@ impl ChangeBatch {
             counts,
             next_schema: None,
             decode_time: None,
+            remembered: None,
         })
     }
 
@@ -185,6 +194,18 @@ impl ChangeBatch {
     pub fn decoded_in(mut self, time: Duration) -> Self {
         self.decode_time = Some(time);
         self
+    }
+
+    /// Says what the batch adds to the memory of source positions.
+    #[must_use]
+    pub fn remembering(mut self, remembered: Option<Remembered>) -> Self {
+        self.remembered = remembered;
+        self
+    }
+
+    /// What the batch adds to the memory of source positions; `None` if nothing is remembered.
+    pub fn remembered(&self) -> Option<&Remembered> {
+        self.remembered.as_ref()
     }
 
     /// How long decoding took, if the feed measured it.

@@ -8,6 +8,7 @@ mod net;
 mod netting;
 mod op;
 mod position;
+mod resend;
 
 pub use batch::{BatchCounts, ChangeBatch, RawRecord, Reject, RejectReason, RowMeta};
 pub use columns::{
@@ -21,3 +22,4 @@ pub use net::NetChange;
 pub use netting::{Fill, NetEvent, NetRow, Netted, Origin, net};
 pub use op::Op;
 pub use position::{Partition, Position, Span};
+pub use resend::{Jump, LastDelete, Mark, Recollection, Remembered, SamePlace, Tail};

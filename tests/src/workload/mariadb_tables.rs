@@ -2,13 +2,11 @@
 //!
 //! Left out, because what arrives is no longer the value: `BIGINT UNSIGNED` above the signed range (the connector sends a
 //! negative number), `YEAR` 0 and zero dates (the snapshot fails or makes them up), floats of more than six
-//! digits (the server itself prints no more in a snapshot).
+//! digits (the server itself prints no more in a snapshot), `INET6` (the connector cannot parse the table's DDL and stops).
 
 use super::tables::{Column, Dialect, Table, Values};
 
-use Values::{
-    Bytes, Date, Decimal, Float64, Instant, Int, Json, Large, Literals, Text, Timestamp, Uuid,
-};
+use Values::{Bytes, Date, Decimal, Float64, Instant, Int, Json, Large, Literals, Text, Timestamp};
 
 const I32: Values = Int(-0x8000_0000, 0x7FFF_FFFF);
 const I64: Values = Int(-0x8000_0000_0000_0000, 0x7FFF_FFFF_FFFF_FFFF);
@@ -57,7 +55,11 @@ impl Print {
                 let little: Vec<String> = (0..bytes)
                     .map(|at| format!("CHAR(({name} >> {}) & 255 USING binary)", at * 8))
                     .collect();
-                format!("TO_BASE64(CONCAT({}))", little.join(", "))
+                // CHAR leaves nulls out, and would make an empty text of them.
+                format!(
+                    "IF({name} IS NULL, NULL, TO_BASE64(CONCAT({})))",
+                    little.join(", ")
+                )
             }
         }
     }
@@ -271,13 +273,17 @@ fn texts() -> Vec<Column> {
             Literals(&["''", "'a'", "'a,c'", "'a,b,c'"]),
         ),
         column("j", "json", "TEXT", Print::AsText, Json),
-        column("u", "uuid", "UUID", Print::AsText, Uuid),
+        // None that ends in zero: the connector loses such bytes on the way from the binary log, and shifts the rest.
         column(
-            "ip",
-            "inet6",
-            "TEXT",
+            "u",
+            "uuid",
+            "UUID",
             Print::AsText,
-            Literals(&["'::1'", "'2001:db8::ff00:42:8329'", "'::ffff:192.0.2.1'"]),
+            Literals(&[
+                "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'",
+                "'00112233-4455-4677-8899-aabbccddeeff'",
+                "'ffffffff-ffff-4fff-bfff-ffffffffffff'",
+            ]),
         ),
     ]
 }

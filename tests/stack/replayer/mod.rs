@@ -2,6 +2,7 @@
 
 mod engine;
 mod fixtures;
+mod live;
 mod resent;
 mod teeth;
 

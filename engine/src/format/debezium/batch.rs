@@ -10,6 +10,7 @@ use super::DecoderOptions;
 use super::column::Column;
 use super::keyed::PendingKeys;
 use super::metadata;
+use super::origin::Known;
 use super::outputs::Outputs;
 use crate::format::{Decoded, RawMessage};
 
@@ -37,6 +38,7 @@ pub(super) struct Pending {
 pub(super) struct RowFacts {
     pub(super) op: Op,
     pub(super) commit_micros: Option<i64>,
+    pub(super) known: Known,
 }
 
 impl Pending {

@@ -8,6 +8,7 @@ use super::column::Data;
 use super::event::{Event, Outer, Stop};
 use super::fault::{Fault, Step, shown};
 use super::keyed::OLD_KEY;
+use super::origin::{EventParts, Known};
 use super::plan::{Plan, Shape, top};
 use super::row::{RowReader, RowSeen, RowTarget};
 use super::scan::Cursor;
@@ -64,9 +65,24 @@ impl JsonDecoder {
         if let Some(before) = before {
             self.before_column(&mut plan.before, before)?;
         }
+        let commit_micros = found.commit_micros.or(outer.commit_micros);
+        let known = match &mut self.origins {
+            None => Known::Nothing,
+            Some(origins) => origins.read(
+                found.raw(top::SOURCE),
+                message,
+                &EventParts {
+                    op,
+                    before,
+                    after,
+                    commit_micros,
+                },
+            )?,
+        };
         Ok(Event::Row(RowFacts {
             op,
-            commit_micros: found.commit_micros.or(outer.commit_micros),
+            commit_micros,
+            known,
         }))
     }
 

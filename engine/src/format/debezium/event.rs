@@ -40,6 +40,8 @@ pub(super) enum Event<'a> {
     Null,
     /// A tombstone that is a row: its key columns are filled.
     Tombstone(RowFacts),
+    /// A row or a tombstone that the source sent again.
+    Resend,
     /// Never a row.
     Control,
     /// Not taken: these columns are needed first.

@@ -8,6 +8,7 @@ use super::envelope::keys_of;
 use super::event::{Event, Stop};
 use super::fault::{Fault, shown};
 use super::key::wrapper;
+use super::origin::Known;
 use super::plan::Plan;
 use super::row::{self, RowSeen};
 use super::scan::Cursor;
@@ -84,6 +85,7 @@ impl JsonDecoder {
             op,
             commit_micros: time(row::SOURCE_TS_US, "__source_ts_us", 1)
                 .or_else(|| time(row::SOURCE_TS_MS, "__source_ts_ms", 1_000)),
+            known: Known::Nothing,
         }))
     }
 }

@@ -15,6 +15,7 @@ use super::event::Stop;
 use super::fault::Fault;
 use super::flattened::header;
 use super::key::wrapper;
+use super::origin::Known;
 use super::outputs::Outputs;
 use super::scan::Cursor;
 use crate::format::RawMessage;
@@ -221,6 +222,7 @@ impl JsonDecoder {
         let facts = RowFacts {
             op: Op::Delete,
             commit_micros: None,
+            known: Known::Nothing,
         };
         self.note_key(message, facts)?;
         let row = self.pending.rows();

@@ -28,8 +28,10 @@
 //! | an image with none of the columns | a reject: it is another table's |
 //! | a flattened row without `__op` | `u` |
 //! | `__deleted`, `__op`, … of a flattened row | what the row is; also columns, if declared |
+//! | an event that the source sent again | dropped, if the decoder was told to ([`crate::resend`]) |
 //! | the row of a delete | the Kafka key's columns, else the declared key columns of `before`; all of `before` only if `before_image_full` |
 
+mod admit;
 mod batch;
 mod cache;
 mod column;
@@ -48,6 +50,7 @@ mod layout;
 mod learn;
 mod metadata;
 mod number;
+mod origin;
 mod outputs;
 mod pattern;
 mod plan;
@@ -67,7 +70,7 @@ mod wire;
 use std::collections::{HashMap, HashSet};
 
 use arrow::datatypes::{Fields, SchemaRef};
-use sql::change::is_metadata;
+use sql::change::{Remembered, is_metadata};
 use sql::{Error, Result};
 
 use self::batch::Pending;
@@ -75,12 +78,14 @@ use self::cache::Cache;
 use self::connect::Row;
 use self::event::{Event, Stop};
 use self::key::KeyPlan;
+use self::origin::OriginReader;
 use self::outputs::{Outputs, row_of};
 use self::plan::{Plan, Shape};
 use self::read::Scratch;
 use self::tables::{Membership, TableFilter};
 use self::unavailable::Placeholder;
 use crate::format::{Decoded, Decoder, Pushed, RawMessage};
+use crate::resend::Memory;
 use crate::spec::model::{DeclaredColumn, SourceTables};
 
 /// What Debezium writes in the place of a value that the source did not send, unless configured.
@@ -149,6 +154,9 @@ pub struct JsonDecoder {
     tables: TableFilter,
     /// Columns whose default was warned of.
     warned: HashSet<String>,
+    /// Present where events sent again are dropped.
+    origins: Option<OriginReader>,
+    memory: Option<Memory>,
 }
 
 impl JsonDecoder {
@@ -187,6 +195,8 @@ impl JsonDecoder {
             key_names: HashMap::new(),
             tables: TableFilter::try_new(&options.tables, &options.name)?,
             warned: HashSet::new(),
+            origins: None,
+            memory: None,
             declared,
             outputs,
             options,
@@ -323,16 +333,11 @@ impl Decoder for JsonDecoder {
 
     fn push(&mut self, message: &RawMessage<'_>) -> Result<Pushed> {
         let mut result = self.decode_ours(message);
-        if let Ok(Event::Row(facts)) = result
-            && let Err(stop) = self
-                .watch_key(message)
-                .and_then(|()| self.note_key(message, facts))
-        {
-            result = Err(stop);
+        if let Ok(Event::Row(facts)) = result {
+            result = self.admit(message, facts);
         }
-        if matches!(result, Ok(Event::Null)) && message.key.is_some() && self.wants_tombstones() {
-            self.pending.rollback();
-            result = self.tombstone(message).map(Event::Tombstone);
+        if matches!(result, Ok(Event::Null)) && message.key.is_some() {
+            result = self.admit_tombstone(message);
         }
         let pushed = match result {
             Ok(Event::Row(facts)) => {
@@ -343,6 +348,11 @@ impl Decoder for JsonDecoder {
                 self.pending.commit(message, facts);
                 self.pending.counts.tombstones += 1;
                 Pushed::Row
+            }
+            Ok(Event::Resend) => {
+                self.pending.rollback();
+                self.pending.counts.resends += 1;
+                Pushed::Resend
             }
             Ok(Event::NewSchema(schema)) => {
                 self.pending.rollback();
@@ -364,6 +374,9 @@ impl Decoder for JsonDecoder {
             Err(Stop::Fault(fault)) => {
                 self.pending.rollback();
                 self.pending.rejects.push(fault.into_reject(message));
+                if let Some(memory) = &mut self.memory {
+                    memory.judge(message.partition, message.offset, None, None);
+                }
                 Pushed::Reject
             }
             Err(Stop::Error(error)) => {
@@ -374,6 +387,16 @@ impl Decoder for JsonDecoder {
         self.pending.counts.records += 1;
         self.pending.counts.bytes += message.size() as u64;
         Ok(pushed)
+    }
+
+    fn drop_resends(&mut self, known: Remembered, window: usize) -> Result<()> {
+        self.origins = Some(OriginReader::new());
+        self.memory = Some(Memory::new(window, known));
+        Ok(())
+    }
+
+    fn take_remembered(&mut self) -> Option<Remembered> {
+        self.memory.as_mut().map(Memory::take)
     }
 
     fn key(&self) -> &[String] {

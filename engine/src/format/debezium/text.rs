@@ -28,6 +28,13 @@ pub(super) fn string(
         | Scalar::StructuredTime
         | Scalar::StructuredTimestamp
         | Scalar::StructuredInstant => return raw(out, cursor.value()?),
+        // A NUMERIC without precision that was declared TEXT, so that every digit is kept.
+        Scalar::Text if cursor.peek() == Some(b'{') => {
+            let exact = decimal::read(Scalar::VariableDecimal, None, cursor, scratch);
+            let exact = exact.map_err(|_| no_string())?.to_text()?;
+            out.values.extend_from_slice(exact.as_bytes());
+            return close(out);
+        }
         _ => {}
     }
     // What is a string on the wire is text for a column that was declared so.
@@ -37,11 +44,12 @@ pub(super) fn string(
             close(out)
         }
         None if matches!(scalar, Scalar::Json) => raw(out, cursor.value()?),
-        _ => Err(Fault::mismatch(
-            "is no string",
-            "a JSON string for a text column",
-        )),
+        _ => Err(no_string()),
     }
+}
+
+fn no_string() -> Box<Fault> {
+    Fault::mismatch("is no string", "a JSON string for a text column")
 }
 
 /// Keeps a value as it is written.

@@ -1,4 +1,4 @@
-//! Appends to a Delta table, exactly once.
+//! Appends to a Delta table, and upserts into it, exactly once.
 //!
 //! One commit holds the rows' files and one `txn` action per topic-partition that moved: `appId`
 //! `<pipeline>/<topic>/<partition>`, `version` the next offset. The commit file's name is the next version and is
@@ -6,14 +6,17 @@
 //! version just below, because after every version that somebody else made its commit is read first.
 //!
 //! What it does not do, and why: it never uses the library's own commit loop, which retries on a newer version
-//! without looking at positions; it holds no list of the table's files; it lists the log only when it opens the table.
-//! A commit costs a few small reads whatever the table's age.
+//! without looking at positions; it lists the log only when it opens the table. An append holds no list of the table's
+//! files and costs a few small reads whatever the table's age; [`upsert`] says what an upsert costs.
 
 mod append;
+mod commit;
+mod files;
 mod history;
 mod maintenance;
 mod metadata;
 mod progress;
+mod upsert;
 mod write;
 
 use std::sync::Arc;
@@ -28,6 +31,9 @@ use deltalake::table::config::TablePropertiesExt as _;
 use sql::change::{Position, Span};
 use sql::{Error, ErrorKind, Result};
 
+pub use upsert::DeltaUpsert;
+
+use super::sidecar::{Sidecar, StoreSidecar};
 use super::{Receipt, Sink};
 use crate::lake::delta::{check_writable, open_or_create, reopen, snapshot};
 use crate::lake::schema::without_metadata;
@@ -51,6 +57,8 @@ pub struct DeltaSink {
     schema: SchemaRef,
     partition_by: Vec<String>,
     upkeep: maintenance::Upkeep,
+    /// The table's files, for those who change them: an append holds no list.
+    files: Option<files::FileList>,
     /// The span of our last commit that landed or may have landed.
     sent: Option<Span>,
 }
@@ -118,6 +126,7 @@ impl DeltaSink {
             schema: Arc::new(Schema::empty()),
             partition_by: Vec::new(),
             upkeep: maintenance::Upkeep::default(),
+            files: None,
             sent: None,
         };
         if sink.store.name() != "DefaultLogStore" {
@@ -166,6 +175,9 @@ impl DeltaSink {
         let partitions = std::mem::take(&mut self.partition_by);
         self.table = reopen(&self.spec).await?;
         self.store = self.table.log_store();
+        if let Some(files) = &mut self.files {
+            files.forget();
+        }
         self.adopt().await?;
         if self.partition_by != partitions {
             return Err(Error::new(
@@ -199,5 +211,10 @@ impl Sink for DeltaSink {
             crate::lake::schema::target_schema(schema, crate::lake::schema::TableFormat::Delta)?;
         self.refresh(None).await?;
         self.add_columns(&target).await
+    }
+
+    fn sidecar(&self) -> Option<Arc<dyn Sidecar>> {
+        let store = self.store.object_store(None);
+        Some(Arc::new(StoreSidecar::new(store, &self.path)))
     }
 }

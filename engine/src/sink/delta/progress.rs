@@ -213,6 +213,9 @@ impl DeltaSink {
             changed |= take_commit(&commit, &self.pipeline, &mut self.stored)
                 .map_err(|error| error.at(&self.path))?;
             marked |= mark.is_some_and(|mark| contains(&commit, mark));
+            if !changed {
+                self.take_files(&commit)?;
+            }
             self.version += 1;
         }
         // No next commit means that this one is the newest only while it is itself still there: otherwise the log

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::row::{RowConverter, SortField};
-use deltalake::Path;
 use deltalake::kernel::Add;
-use deltalake::logstore::object_store::ObjectStoreExt as _;
 use deltalake::operations::write::writer::{DeltaWriter, WriterConfig};
 use deltalake::table::config::TablePropertiesExt as _;
 use parquet::basic::{Compression, ZstdLevel};
@@ -95,17 +93,5 @@ impl DeltaSink {
             .into_iter()
             .map(|rows| take_record_batch(batch, &UInt32Array::from(rows)).map_err(failed))
             .collect()
-    }
-
-    /// Deletes files that certainly belong to no version. Only tidiness: failures are ignored.
-    pub(super) async fn delete_files(&self, files: &[Add]) {
-        let store = self.store.object_store(None);
-        for file in files {
-            if let Ok(path) = Path::parse(&file.path)
-                && let Err(error) = store.delete(&path).await
-            {
-                tracing::debug!(path = file.path, error = %error, "cannot delete an unused data file");
-            }
-        }
     }
 }

@@ -26,6 +26,7 @@ use sql::change::{Position, Span};
 use sql::{Error, ErrorKind, Result};
 
 use super::protocol::MAX_ATTEMPTS;
+use super::sidecar::{FileIoSidecar, Sidecar};
 use super::{Receipt, Sink};
 use crate::lake::catalog::{Absent, OpenCatalog};
 use crate::lake::iceberg::{check_types, iceberg_error, identifier, shown};
@@ -185,5 +186,11 @@ impl Sink for IcebergSink {
         let target = target_schema(schema, TableFormat::Iceberg)?;
         self.refresh().await?;
         self.add_columns(&target).await
+    }
+
+    fn sidecar(&self) -> Option<Arc<dyn Sidecar>> {
+        let files = self.catalog.file_io().clone();
+        let location = self.table.metadata().location();
+        Some(Arc::new(FileIoSidecar::new(files, location)))
     }
 }

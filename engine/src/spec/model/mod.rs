@@ -14,7 +14,7 @@ pub use sink::{
     SinkTarget,
 };
 pub use source::{
-    Bootstrap, DeclaredColumn, DeclaredType, Format, KafkaSpec, OffsetReset, SourceSpec,
+    Bootstrap, DeclaredColumn, DeclaredType, Format, KafkaSpec, OffsetReset, Resends, SourceSpec,
     SourceTables, Topics,
 };
 

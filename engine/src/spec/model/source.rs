@@ -48,10 +48,24 @@ pub struct KafkaSpec {
     pub before_image_full: bool,
     /// The text of Debezium's `unavailable.value.placeholder`.
     pub unavailable_placeholder: String,
+    /// What becomes of events that the source sends again.
+    pub resends: Resends,
     /// librdkafka properties, passed through.
     pub properties: BTreeMap<String, String>,
     /// `FILE:LINE:COLUMN (source)`, for errors found while connecting.
     pub at: String,
+}
+
+/// `resends:`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resends {
+    /// They are events as any other.
+    Keep,
+    /// They are dropped and counted.
+    Drop {
+        /// How many events of each partition are remembered.
+        window: usize,
+    },
 }
 
 /// `bootstrap_servers:`.

@@ -1,0 +1,10 @@
+//! Tables that are kept equal to their source, key by key.
+
+mod contract;
+mod crash;
+mod delta;
+mod feed;
+mod harness;
+mod keys;
+mod model;
+mod races;

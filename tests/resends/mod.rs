@@ -1,0 +1,12 @@
+//! Events that a source sends again: recognised, dropped, counted; the window that survives restarts and crashes.
+
+mod captured;
+mod connectors;
+mod crash;
+mod harness;
+mod jumps;
+mod property;
+mod restart;
+mod simulated;
+mod speed;
+mod windows;
