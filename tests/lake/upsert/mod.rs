@@ -5,6 +5,7 @@ mod crash;
 mod delta;
 mod feed;
 mod harness;
+mod iceberg;
 mod keys;
 mod model;
 mod races;

@@ -382,7 +382,9 @@ impl IcebergUpsert {
             }
         }
         let rows = concat_batches(&self.sink.file_schema, &batches)
-            .and_then(|rows| rows.with_schema(Arc::clone(&self.sink.schema)))
+            .and_then(|rows| {
+                RecordBatch::try_new(Arc::clone(&self.sink.schema), rows.columns().to_vec())
+            })
             .map_err(|error| Error::internal("rows cannot be put together").source(error))?;
         if rows.num_rows() != places.len() {
             return Err(Error::internal("fewer rows were read than found").at(&self.sink.place));
