@@ -168,7 +168,10 @@ async fn a_part_of_the_key_is_the_partition_of_an_iceberg_table() {
         let data_type = key.data_type().clone();
         let number: ArrayRef = Arc::new(Int64Array::from(vec![1, 1, 2, 2]));
         let name = data_type.to_string();
-        let cut = !name.starts_with("Date") && !name.starts_with("Timestamp");
+        // No truncation of dates and times; that of bytes is not in the library.
+        let cut = ["Int", "Utf8", "Decimal"]
+            .iter()
+            .any(|of| name.starts_with(of));
         for by in ["k", "bucket:3:k", "truncate:2:k", "bucket:2:number"] {
             if by.starts_with("truncate") && !cut {
                 continue;

@@ -8,9 +8,9 @@
 //! rows are all deleted goes too, with its deletes. So what readers and later batches have to look at follows the rows that are
 //! there, not the number of commits. Deletes of other writers that are about several data files are left as they are.
 //!
-//! If another writer was faster, what it did decides: while the files that we delete from, and all the deletes that we saw, are
-//! still there, and the data files that came have none of the keys, the same files are committed on top; else the batch is
-//! looked up again.
+//! If another writer was faster, what it did decides: while the files that we delete from and all the deletes that we saw are
+//! still there, nobody else deleted from these files, and the data files that came have none of the keys, the same files are
+//! committed on top; else the batch is looked up again.
 //!
 //! A row that is written as it was is written again: to find that out, all its columns would have to be read. Refused are
 //! tables with equality deletes, of format version 3 (its deletes are bitmaps), and data files that are no Parquet files.
@@ -27,7 +27,7 @@ mod produce;
 mod read;
 mod summary;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -50,7 +50,7 @@ use crate::sink::{Fetched, Receipt, Sink, UpsertSink, failpoint};
 use crate::spec::model::{IcebergTableSpec, PartitionField};
 use bounds::constants;
 use change::{check_key, key_fields, keys_of, typed_keys};
-use files::{Manifests, State};
+use files::{LiveDelete, Manifests, State};
 use lookup::{Found, Lookup, is_new};
 use produce::{Changes, Producer};
 use read::LakeReader;
@@ -258,6 +258,7 @@ impl IcebergUpsert {
                 before == now
             } else if !needed.into_iter().all(|path| now.contains(path.as_str()))
                 || !deletes.all(|delete| now.contains(delete.file.path.as_str()))
+                || plan.is_deleted_from(&state, &before)
             {
                 false
             } else if let Some(keys) = &plan.keys {
@@ -408,6 +409,20 @@ impl IcebergUpsert {
             Some(spec) => constants(metadata, spec, &found.file.partition, &ids),
             None => Vec::new(),
         }
+    }
+}
+
+impl Plan {
+    /// Whether deletes that are not among `before` are about files that this plan deletes from, or removes.
+    fn is_deleted_from(&self, state: &State, before: &HashSet<&str>) -> bool {
+        let new: Vec<&LiveDelete> = state
+            .deletes()
+            .filter(|delete| !before.contains(delete.file.path.as_str()))
+            .collect();
+        let mut ours = state.data().filter(|file| {
+            self.touched.contains(&file.path) || self.changes.removed.contains(&file.path)
+        });
+        !new.is_empty() && ours.any(|file| new.iter().any(|delete| delete.applies_to(file)))
     }
 }
 
