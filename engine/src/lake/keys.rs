@@ -159,7 +159,7 @@ impl KeySet {
         let hashes = hashes(columns)?;
         let mut candidates: Vec<u32> = Vec::new();
         for (row, hash) in (0_u32..).zip(&hashes) {
-            if slots.all(*hash).next().is_some() {
+            if slots.find(*hash, |_| true).is_some() {
                 candidates.push(row);
             }
         }
@@ -172,9 +172,9 @@ impl KeySet {
         let found = self.converter.convert_columns(&found).map_err(failed)?;
         for (row, found) in candidates.values().iter().zip(&found) {
             let hash = hashes.get(*row as usize).copied().unwrap_or_default();
-            let mut same = slots.all(hash);
             // A null is encoded as no value is, so a row with one equals no key.
-            if let Some(key) = same.find(|key| self.rows.row(*key as usize) == found) {
+            let same = |key: u32| self.rows.row(key as usize) == found;
+            if let Some(key) = slots.find(hash, same) {
                 hit(*row as usize, key as usize);
             }
         }
@@ -334,7 +334,7 @@ fn probe_integers(
     let nulls = column.nulls();
     let mut probe = |row: usize, value: i64| {
         if range.contains(&value)
-            && let Some(key) = slots.all(value).next()
+            && let Some(key) = slots.find(value, |_| true)
             && nulls.is_none_or(|nulls| nulls.is_valid(row))
         {
             hit(row, key as usize);
@@ -390,39 +390,43 @@ impl<V: Spread> Slots<V> {
         }
     }
 
-    /// The slots that `value` may be in, from its own one on.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "shifted right, the value is below the number of slots"
     )]
-    fn walk(&self, value: V) -> impl Iterator<Item = usize> + use<V> {
-        let mask = self.slots.len() - 1;
-        let start = (value.spread() >> self.shift) as usize;
-        (0..=mask).map(move |step| (start + step) & mask)
+    fn start(&self, value: V) -> usize {
+        (value.spread() >> self.shift) as usize
+    }
+
+    /// A key that was put in for `value` and is the `same`.
+    fn find(&self, value: V, same: impl Fn(u32) -> bool) -> Option<u32> {
+        let mut at = self.start(value);
+        // Half of the slots are free, so it ends.
+        while let Some(slot) = self.slots.get(at)
+            && slot.1 != FREE
+        {
+            if slot.0 == value && same(slot.1) {
+                return Some(slot.1);
+            }
+            at = (at + 1) & (self.slots.len() - 1);
+        }
+        None
     }
 
     /// Puts `key` in for `value`, unless a key is there that is the `same`. Returns the key that is there.
     fn insert(&mut self, value: V, key: u32, same: impl Fn(u32) -> bool) -> u32 {
-        for at in self.walk(value) {
-            let Some(slot) = self.slots.get_mut(at) else {
-                break;
-            };
+        if let Some(there) = self.find(value, same) {
+            return there;
+        }
+        let mask = self.slots.len() - 1;
+        let mut at = self.start(value);
+        while let Some(slot) = self.slots.get_mut(at) {
             if slot.1 == FREE {
                 *slot = (value, key);
                 break;
             }
-            if slot.0 == value && same(slot.1) {
-                return slot.1;
-            }
+            at = (at + 1) & mask;
         }
         key
-    }
-
-    /// The keys that were put in for `value`.
-    fn all(&self, value: V) -> impl Iterator<Item = u32> {
-        self.walk(value)
-            .map_while(|at| self.slots.get(at).filter(|slot| slot.1 != FREE))
-            .filter(move |slot| slot.0 == value)
-            .map(|slot| slot.1)
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! | place | sink | where the positions are |
 //! |---|---|---|
-//! | [`delta`] | appends to a Delta table | `txn` actions `<pipeline>/<topic>/<partition>` |
+//! | [`delta`] | appends to a Delta table, or keeps the rows of keys | `txn` actions `<pipeline>/<topic>/<partition>` |
 //! | [`iceberg`] | appends to an Iceberg table | snapshot summary and table properties `engine.<pipeline>.pos.<topic>.<partition>` |
-//! | [`memory`] | a double for tests | beside the rows |
+//! | [`memory`] | a double of both for tests | beside the rows |
 //!
 //! All follow one protocol: read the stored positions; if they are not where the batch starts, the batch has landed
 //! already or another engine owns the table; write the files once; commit by comparing and swapping **on the very

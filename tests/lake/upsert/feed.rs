@@ -8,8 +8,9 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
-use tests::need;
-use tests::python::Readers;
+use tests::python::{Location, Readers, Table};
+use tests::spark::{Spark, View};
+use tests::{full, need};
 
 use super::harness::{Bench, Kind, Shape, change, many, truncate};
 
@@ -300,32 +301,56 @@ async fn a_table_without_a_feed_gets_none_until_it_wants_one() {
     );
 }
 
-#[test]
-fn the_wheel_reads_the_same_feed() {
+/// A table with every kind of change.
+async fn eventful(shape: Shape) -> Bench {
+    let bench = Bench::new(Kind::Delta, shape);
+    let mut writer = bench.writer().await;
+    for change in [
+        change(&many(0..30, "eu", 1), &[]),
+        change(&many(20..40, "us", 1), &[3, 4, 99]),
+        change(&many(20..40, "us", 1), &[]),
+        change(&[], &[]),
+        truncate(&many(10..22, "eu", 3)),
+        change(&[(10, Some("a/b%"), None), (12, None, Some(1))], &[11]),
+        truncate(&[]),
+        change(
+            &[
+                (1, Some("a b"), Some(1)),
+                (2, None, None),
+                (3, Some("eu"), None),
+            ],
+            &[],
+        ),
+    ] {
+        writer.apply(&change).await;
+    }
+    bench
+}
+
+/// A row as a reader of the table saw it.
+fn read_text(row: &Value) -> String {
+    let cells = ["id", "region", "n"].map(|name| match &row[name] {
+        Value::Null => "∅".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    });
+    cells.join("|")
+}
+
+/// The rows that a reader saw, sorted.
+pub fn read_rows(table: &Table) -> Vec<String> {
+    let mut rows: Vec<_> = table.rows.iter().map(read_text).collect();
+    rows.sort();
+    rows
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_wheel_reads_the_same_feed() {
     let readers = need!(Readers::ready());
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
     for shape in [Shape::plain(), Shape::partitioned()] {
-        let bench = Bench::new(Kind::Delta, shape);
-        runtime.block_on(async {
-            let mut writer = bench.writer().await;
-            writer.apply(&change(&many(0..30, "eu", 1), &[])).await;
-            writer
-                .apply(&change(&many(20..40, "us", 1), &[3, 4, 99]))
-                .await;
-            writer.apply(&change(&many(20..40, "us", 1), &[])).await;
-            writer.apply(&change(&[], &[])).await;
-            writer.apply(&truncate(&many(10..22, "eu", 3))).await;
-            writer
-                .apply(&change(&[(10, Some("a/b%"), None)], &[11]))
-                .await;
-            writer.apply(&truncate(&[])).await;
-        });
+        let bench = eventful(shape).await;
         let versions = readers.run("check_feed.py", [&bench.folder]);
-        assert_eq!(versions.len(), 7);
+        assert_eq!(versions.len(), 8);
         for version in &versions {
             assert_eq!(version["wrong"], "", "{version}");
         }
@@ -333,5 +358,47 @@ fn the_wheel_reads_the_same_feed() {
         assert_eq!(versions[1]["kinds"]["delete"], 2);
         assert_eq!(versions[2]["kinds"], serde_json::json!({}));
         bench.feed_tells_every_version();
+        let location = Location::Delta(bench.folder.clone());
+        for reader in location.readers() {
+            let read = read_rows(&readers.read(reader, &location));
+            assert_eq!(read, bench.rows().await, "{reader:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn spark_reads_the_same_feed() {
+    full!();
+    let spark = need!(Spark::ready());
+    let benches = [
+        eventful(Shape::plain()).await,
+        eventful(Shape::partitioned()).await,
+    ];
+    let locations = benches
+        .each_ref()
+        .map(|bench| Location::Delta(bench.folder.clone()));
+    let views: Vec<_> = locations
+        .iter()
+        .flat_map(|location| [View::table(location), View::changes(location, 1)])
+        .collect();
+    let tables = spark.read(&views);
+    for (bench, read) in benches.iter().zip(tables.chunks(2)) {
+        assert_eq!(read_rows(&read[0]), bench.rows().await);
+        for version in 1..=bench.newest() {
+            let changes = read[1]
+                .rows
+                .iter()
+                .filter(|row| row["_commit_version"] == version);
+            let told = changes.map(|row| {
+                (
+                    read_text(row),
+                    row["_change_type"].as_str().unwrap().to_owned(),
+                )
+            });
+            let (mut told, mut ours) = (told.collect::<Vec<_>>(), bench.feed(version));
+            told.sort();
+            ours.sort();
+            assert_eq!(told, ours, "version {version}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Tables that are kept equal to their source, key by key.
 
+mod bench;
 mod contract;
 mod crash;
 mod delta;
@@ -9,3 +10,4 @@ mod iceberg;
 mod keys;
 mod model;
 mod races;
+mod types;

@@ -8,7 +8,7 @@ use sql::change::Partition;
 use tests::need;
 use tests::python::{Location, Readers};
 
-use super::feed::State;
+use super::feed::{State, read_rows};
 use super::harness::{Bench, Kind, Shape, TOPIC, Writer, change, files_under, many, plain};
 use crate::lake::harness::step;
 
@@ -250,21 +250,11 @@ fn the_wheel_changes_the_table_in_between() {
         assert_eq!(ids, [0, 2, 3, 4, 6, 7, 8, 9, 20, 21, 22, 23, 24]);
         let location = Location::Delta(bench.folder.clone());
         for reader in location.readers() {
-            let table = readers.read(reader, &location);
-            let mut read: Vec<_> = table
-                .rows
-                .iter()
-                .map(|row| {
-                    format!(
-                        "{}|{}|{}",
-                        row["id"],
-                        row["region"].as_str().unwrap_or("∅"),
-                        row["n"]
-                    )
-                })
-                .collect();
-            read.sort();
-            assert_eq!(read, rows, "{reader:?}");
+            assert_eq!(
+                read_rows(&readers.read(reader, &location)),
+                rows,
+                "{reader:?}"
+            );
         }
         let history = meddle(&["history"]);
         let newest = &history[0];

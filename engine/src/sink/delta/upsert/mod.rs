@@ -163,11 +163,16 @@ impl DeltaUpsert {
                 }
                 Settled::Again => {}
                 Settled::Lost => {
-                    if !self.still_holds(&plan).await? {
-                        self.discard(&plan).await;
-                        plan = self.plan(change).await?;
-                        proposal = plan.proposal(&self.key);
+                    match self.still_holds(&plan).await {
+                        Ok(true) => continue,
+                        Ok(false) => self.discard(&plan).await,
+                        Err(error) => {
+                            self.discard(&plan).await;
+                            return Err(error);
+                        }
                     }
+                    plan = self.plan(change).await?;
+                    proposal = plan.proposal(&self.key);
                 }
                 Settled::Before => {
                     if tries.certain() {

@@ -114,13 +114,23 @@ impl Output {
 
     /// A data file of `partition`.
     pub(super) fn data(&self, partition: &[ScalarValue]) -> Result<OpenFile> {
-        self.open(partition, true, Arc::clone(&self.store), &self.columns)
+        let store = Arc::clone(&self.store);
+        self.open(partition, true, store, &self.columns, self.file_size)
+    }
+
+    /// A data file that takes the place of another one. It may grow a little beyond the size that files should have: else a file of
+    /// just that size would leave a crumb at each rewrite.
+    pub(super) fn successor(&self, partition: &[ScalarValue]) -> Result<OpenFile> {
+        let store = Arc::clone(&self.store);
+        let limit = self.file_size.saturating_add(self.file_size.get() / 4);
+        self.open(partition, true, store, &self.columns, limit)
     }
 
     /// A file of the feed, of `partition`.
     pub(super) fn feed_file(&self, partition: &[ScalarValue]) -> Result<OpenFile> {
         let folder = PrefixStore::new(Arc::clone(&self.store), FEED_FOLDER);
-        self.open(partition, false, Arc::new(folder), &self.feed_columns)
+        let columns = &self.feed_columns;
+        self.open(partition, false, Arc::new(folder), columns, self.file_size)
     }
 
     /// With `folders` the file lies in one that is named for its partition, unless the name would need to be encoded: readers
@@ -131,6 +141,7 @@ impl Output {
         folders: bool,
         store: Arc<dyn ObjectStore>,
         columns: &SchemaRef,
+        limit: NonZero<u64>,
     ) -> Result<OpenFile> {
         let failed = |error| storage_error("write a data file", &self.place, error);
         let mut texts = HashMap::new();
@@ -153,7 +164,7 @@ impl Output {
             Arc::clone(columns),
             values.into_iter().collect(),
             Some(self.properties.clone()),
-            Some(self.file_size),
+            Some(limit),
             Some(CHUNK_ROWS),
             None,
         )

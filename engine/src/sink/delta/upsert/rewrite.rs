@@ -70,7 +70,7 @@ impl Rewrite<'_> {
 
     async fn rewrite(&mut self, work: &Work) -> Result<()> {
         let mut stored = self.reader.rows(&work.path, &work.file, None).await?;
-        let mut file = self.output.data(&work.file.partition)?;
+        let mut file = self.output.successor(&work.file.partition)?;
         let mut steps = work.steps.iter().copied().peekable();
         let mut start = 0_u64;
         while let Some(batch) = stored.next().await? {
