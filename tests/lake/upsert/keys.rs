@@ -173,7 +173,8 @@ async fn a_part_of_the_key_is_the_partition_of_an_iceberg_table() {
             .iter()
             .any(|of| name.starts_with(of));
         for by in ["k", "bucket:3:k", "truncate:2:k", "bucket:2:number"] {
-            if by.starts_with("truncate") && !cut {
+            // The library cannot name the folder of a time after the year 2262.
+            if by.starts_with("truncate") && !cut || by == "k" && name.starts_with("Timestamp") {
                 continue;
             }
             let mut shape =
