@@ -13,3 +13,4 @@ mod stack;
 mod telemetry;
 mod transform;
 mod udfs_suite;
+mod upsert;

@@ -23,6 +23,7 @@ pub mod source;
 pub mod spec;
 pub mod telemetry;
 pub mod transform;
+pub mod upsert;
 
 /// Runs the program. Results go to standard output; errors, progress and logs to standard error.
 pub fn run<I, T>(args: I) -> ExitCode

@@ -34,6 +34,11 @@ pub trait ChangeFeed: Send {
     /// Every column that SQL may name: the row's own columns first, then the metadata columns. All nullable.
     fn schema(&self) -> SchemaRef;
 
+    /// The row's columns that identify it, in order; none if that is not known.
+    fn key(&self) -> &[String] {
+        &[]
+    }
+
     /// Decode only these columns from now on; batches have them in this order.
     ///
     /// # Errors

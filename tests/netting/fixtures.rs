@@ -195,6 +195,88 @@ fn the_key_of_messages_with_schemas_is_that_of_the_first_message() {
     assert!(first.meta.keyed.is_some());
 }
 
+/// Values and keys with schemas, headers without: what a worker writes unless told otherwise.
+#[test]
+fn docs_with_schemas_keep_their_text_too() {
+    let messages = fixture("docs.schema.jsonl");
+    for length in 1..=messages.len() {
+        let mut decoder = decoder(DecoderOptions {
+            keyed: true,
+            ..DecoderOptions::default()
+        });
+        let mut table: BTreeMap<String, String> = BTreeMap::new();
+        let mut settle = |decoder: &mut JsonDecoder| {
+            let folded = folded(decoder);
+            let mut whole = Table::new();
+            whole.extend(
+                table
+                    .iter()
+                    .map(|(id, body)| (id.clone(), vec![body.clone()])),
+            );
+            apply(&mut whole, &folded, "id", &["body"]);
+            table = whole
+                .into_iter()
+                .map(|(id, row)| (id, row[0].clone()))
+                .collect();
+        };
+        let mut pending = 0;
+        for message in &messages {
+            if let Pushed::NewSchema(schema) = message.push(&mut decoder).unwrap() {
+                if decoder.schema().is_some() {
+                    settle(&mut decoder);
+                } else {
+                    decoder.finish(0).unwrap();
+                }
+                decoder.adopt(schema).unwrap();
+                assert_eq!(message.push(&mut decoder).unwrap(), Pushed::Row);
+            }
+            pending += 1;
+            let moves = message
+                .headers
+                .iter()
+                .any(|(name, _)| name == "__debezium.newkey");
+            if pending >= length && !moves {
+                settle(&mut decoder);
+                pending = 0;
+            }
+        }
+        settle(&mut decoder);
+        let keys: Vec<&String> = table.keys().collect();
+        assert_eq!(keys, ["20", "3", "4"], "{length}");
+        assert_eq!(table["20"].len(), 12_800, "{length}");
+    }
+}
+
+/// Values with schemas, keys without: a tombstone may be the first that a run reads.
+#[test]
+fn bare_keys_beside_values_with_schemas() {
+    let messages = fixture("docs.schema.jsonl");
+    let bare: Vec<Message> = messages
+        .into_iter()
+        .map(|mut message| {
+            let key: serde_json::Value =
+                serde_json::from_slice(message.key.as_ref().unwrap()).unwrap();
+            message.key = Some(key["payload"].to_string().into_bytes());
+            message
+        })
+        .collect();
+    let mut decoder = decoder(DecoderOptions {
+        keyed: true,
+        ..DecoderOptions::default()
+    });
+    let first = row(&mut decoder, &bare[0]);
+    assert_eq!(cell(&first.rows, "id", 0), "1");
+    let columns: Vec<String> = ["id", "body"].map(str::to_owned).to_vec();
+    decoder.project(&columns).unwrap();
+    let (rows, ops, keyed) = noted(
+        &mut decoder,
+        &[bare[7].clone(), bare[3].clone(), bare[5].clone()],
+    );
+    assert_eq!(ops, [Op::Delete, Op::Delete, Op::Create]);
+    assert_eq!([0, 1, 2].map(|i| cell(&rows, "id", i)), ["1", "2", "20"]);
+    assert_eq!(cell(&keyed.old_keys, "id", 0), "2");
+}
+
 fn noted(decoder: &mut JsonDecoder, messages: &[Message]) -> (RecordBatch, Vec<Op>, KeyedMeta) {
     for message in messages {
         assert_eq!(message.push(decoder).unwrap(), Pushed::Row);

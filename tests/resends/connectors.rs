@@ -63,6 +63,20 @@ async fn mysql_rows_of_one_event_differ_and_events_sent_again_do_not() {
     assert_eq!(rows(&events, Some("one")).await, (vec![0, 1, 2, 6], 0));
 }
 
+/// A connector that lost its connection reads the last event of the binlog again, right after the first time.
+#[tokio::test]
+async fn rows_of_the_last_event_are_known_in_the_same_run() {
+    let a = |row| mysql("mysql-bin.000003", 1_442, row);
+    let events = [
+        (a(0), "c", Some(1), "x"),
+        (a(1), "c", Some(2), "x"),
+        (a(0), "c", Some(1), "x"),
+        (a(1), "c", Some(2), "x"),
+        (mysql("mysql-bin.000003", 1_900, 0), "u", Some(1), "y"),
+    ];
+    assert_eq!(rows(&events, Some("one")).await, (vec![0, 1, 4], 0));
+}
+
 #[tokio::test]
 async fn a_key_change_shares_position_and_row_and_is_two_events() {
     let source = mysql("mysql-bin.000003", 99, 0);

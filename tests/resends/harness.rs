@@ -9,6 +9,7 @@ use engine::format::debezium::{DecoderOptions, JsonDecoder};
 use engine::lake::schema::{TableFormat, target_schema};
 use engine::run::observer::Observers;
 use engine::run::pipeline::{Outcome, Parts, Pipeline, plan};
+use engine::sink::Target;
 use engine::sink::memory::MemoryTable;
 use engine::source::{
     CancellationToken, FeedOptions, MemoryLog, MemoryTopics, TopicFeed, TopicFilter,
@@ -83,7 +84,7 @@ impl Bench {
         let parts = Parts {
             feed: Box::new(feed),
             transform,
-            sink: Box::new(sink),
+            sink: Target::Append(Box::new(sink)),
         };
         let stop = CancellationToken::new();
         Pipeline::from_parts(spec, true, parts, observer, stop)

@@ -192,6 +192,10 @@ pub struct WatchedFeed<F> {
 
 #[async_trait]
 impl<F: ChangeFeed> ChangeFeed for WatchedFeed<F> {
+    fn key(&self) -> &[String] {
+        self.feed.key()
+    }
+
     fn schema(&self) -> SchemaRef {
         self.feed.schema()
     }

@@ -11,6 +11,7 @@ use engine::format::debezium::{DecoderOptions, JsonDecoder};
 use engine::lake::schema::{TableFormat, target_schema};
 use engine::run::observer::Observers;
 use engine::run::pipeline::{Outcome, Parts, Pipeline, plan};
+use engine::sink::Target;
 use engine::sink::memory::MemoryTable;
 use engine::source::{
     CancellationToken, FeedOptions, MemoryLog, MemoryTopics, TopicFeed, TopicFilter,
@@ -148,7 +149,7 @@ impl Bench {
                 reads: self.reads.clone(),
             }),
             transform,
-            sink: Box::new(sink),
+            sink: Target::Append(Box::new(sink)),
         };
         Pipeline::from_parts(
             self.spec.clone(),

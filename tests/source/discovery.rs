@@ -100,7 +100,7 @@ async fn validate_asks_nobody_for_declared_columns_and_brokers_only_when_told() 
     let known = discover_schema_with(&nobody(), true, declared)
         .await
         .unwrap();
-    assert_eq!(known.unwrap().field(0).name(), "text");
+    assert_eq!(known.unwrap().schema.field(0).name(), "text");
     let unknown = discover_schema_with(&nobody(), false, learning)
         .await
         .unwrap();
@@ -110,7 +110,7 @@ async fn validate_asks_nobody_for_declared_columns_and_brokers_only_when_told() 
     let read = discover_schema_with(&file(&store), false, learning)
         .await
         .unwrap();
-    assert_eq!(read.unwrap().field(0).name(), "text");
+    assert_eq!(read.unwrap().schema.field(0).name(), "text");
 }
 
 /// Reads a captured file from its start to its end, as a pipeline that follows schema changes does.

@@ -225,16 +225,42 @@ impl Running {
         self.child.try_wait().expect("a child's state").is_some()
     }
 
+    /// How it ended; `None` while it runs.
+    pub fn outcome(&mut self) -> Option<Outcome> {
+        let status = self.child.try_wait().expect("a child's state")?;
+        Some(self.ended_with(status))
+    }
+
     /// Asks it to stop in order: SIGTERM.
     pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Stops it in the middle of whatever it does, as a machine that has something better to do would: SIGSTOP. It
+    /// goes on at [`Running::resume`].
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on after [`Running::pause`]: SIGCONT.
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
         let id = self.id().to_string();
         let sent = Command::new("sh")
-            .args(["-c", r#"kill -s TERM "$1""#, "kill", &id])
+            .args(["-c", r#"kill -s "$1" "$2""#, "kill", name, &id])
             .status();
         assert!(
             sent.is_ok_and(|status| status.success()),
-            "cannot send SIGTERM to {id}"
+            "cannot send SIG{name} to {id}"
         );
+    }
+
+    /// The most memory it has held so far, in bytes: `VmHWM`. `None` once it has ended.
+    pub fn peak_memory(&self) -> Option<u64> {
+        process::status_bytes(self.id(), "VmHWM")
     }
 
     /// `kill -9`. True if that is what ended it.
@@ -256,6 +282,10 @@ impl Running {
         let Some(status) = status else {
             panic!("the engine still runs after {limit:?}:\n{}", self.said());
         };
+        self.ended_with(status)
+    }
+
+    fn ended_with(&self, status: ExitStatus) -> Outcome {
         Outcome {
             status,
             stdout: self.stdout(),
@@ -283,6 +313,11 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// How it ended, in words.
+    pub fn end(&self) -> String {
+        self.status.to_string()
+    }
+
     /// The exit code; `None` after a signal.
     pub fn code(&self) -> Option<i32> {
         self.status.code()

@@ -22,18 +22,35 @@ impl Answer {
     }
 }
 
+/// How long a service may take to answer.
+const ANSWERING: Duration = Duration::from_secs(120);
+
 /// One request. `base` is `http://host:port`; a body is sent as JSON.
 ///
 /// # Errors
 /// What the socket said, or an answer that is not HTTP.
 pub fn request(method: &str, base: &str, path: &str, body: Option<&Value>) -> io::Result<Answer> {
+    request_within(ANSWERING, method, base, path, body)
+}
+
+/// [`request`], with another limit on the time between two parts of the answer.
+///
+/// # Errors
+/// As [`request`].
+pub fn request_within(
+    limit: Duration,
+    method: &str,
+    base: &str,
+    path: &str,
+    body: Option<&Value>,
+) -> io::Result<Answer> {
     let address = base.trim_start_matches("http://").trim_end_matches('/');
     let socket = address
         .to_socket_addrs()?
         .next()
         .ok_or_else(|| io::Error::other(format!("{address} has no address")))?;
     let mut stream = TcpStream::connect_timeout(&socket, Duration::from_secs(5))?;
-    stream.set_read_timeout(Some(Duration::from_secs(120)))?;
+    stream.set_read_timeout(Some(limit))?;
     let body = body.map(Value::to_string).unwrap_or_default();
     // HTTP/1.0: the answer is not chunked and ends with the connection.
     write!(

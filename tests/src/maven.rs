@@ -110,7 +110,9 @@ pub fn inner(entry: &str, artifact: &str, inner: &str) -> Result<PathBuf, Missin
         mvn.arg(format!("{PLUGIN}:unpack"))
             .arg(format!("-Dartifact={artifact}"))
             .arg(format!("-Dmdep.unpack.includes={inner}"))
-            .arg(format!("-DoutputDirectory={}", folder.display()));
+            .arg(format!("-DoutputDirectory={}", folder.display()))
+            // Without a project the plugin leaves its marks where it is called.
+            .current_dir(folder);
         get(&mut mvn)?;
         untar(folder)
     })

@@ -4,6 +4,7 @@
 //! process) ends the group when this process goes away for whatever reason, so that a test run that was
 //! killed leaves no servers behind.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -165,4 +166,49 @@ pub fn run(command: &mut Command) -> Result<String, String> {
     let said: Vec<&str> = stdout.lines().chain(stderr.lines()).collect();
     let said = said[said.len().saturating_sub(TAIL)..].join("\n");
     Err(format!("{} ({command:?})\n{said}", output.status))
+}
+
+/// A value of `/proc/ID/status` that the system prints in kB, in bytes. `None` if there is no such process.
+pub fn status_bytes(id: u32, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    let kilobytes: u64 = line
+        .trim_matches(|c: char| !c.is_ascii_digit())
+        .parse()
+        .ok()?;
+    Some(kilobytes * 1024)
+}
+
+/// The memory that the processes below this one hold now, without `except` and what is below that: resident set sizes,
+/// so that pages that two of them share count twice.
+pub fn memory_of_children(except: Option<u32>) -> u64 {
+    let parents: BTreeMap<u32, u32> = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter_map(|id| Some((id, parent(id)?)))
+        .collect();
+    let this = std::process::id();
+    let is_ours = |id: u32| {
+        let mut at = Some(id);
+        while let Some(now) = at.filter(|now| Some(*now) != except) {
+            if now == this {
+                return true;
+            }
+            at = parents.get(&now).copied();
+        }
+        false
+    };
+    parents
+        .keys()
+        .filter(|id| **id != this && is_ours(**id))
+        .filter_map(|id| status_bytes(*id, "VmRSS"))
+        .sum()
+}
+
+fn parent(id: u32) -> Option<u32> {
+    let text = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+    line.trim().parse().ok()
 }

@@ -164,3 +164,23 @@ fn an_outage_in_mid_run_is_waited_out() {
         &pipeline.rejects(&readers),
     );
 }
+
+/// The last word to the broker, the group's offsets, is for tools that watch lag: nobody waits for it.
+#[test]
+fn a_stop_during_an_outage_does_not_wait_for_the_broker() {
+    let mut broker = need!(Broker::start());
+    broker.create_topic(workload::TOPIC, 2, &[]);
+    broker.produce(workload::TOPIC, &workload::records(0, 4_000));
+    let pipeline = Pipeline::new(Sink::Delta, broker.bootstrap(), workload::TOPIC, "");
+    let mut engine = pipeline
+        .run()
+        .args(["--set", "pipeline.batch.max_records=20"])
+        .start();
+    let commits = || (pipeline.target().commits() > 3).then_some(());
+    let seen = tests::wait::until(RUN, commits);
+    assert!(seen.is_some() && !engine.ended(), "{}", engine.said());
+    broker.kill();
+    engine.terminate();
+    // The library itself waits for a minute.
+    engine.finish(Duration::from_secs(45)).expect_code(0);
+}

@@ -14,4 +14,5 @@ mod pipeline;
 mod readme;
 mod replayer;
 mod transactions;
+mod truth;
 mod workload;

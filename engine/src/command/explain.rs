@@ -22,14 +22,14 @@ pub async fn explain(args: ExplainArgs) -> Result<()> {
     };
     let mut out = Output::stdout();
     for spec in load(&files)? {
-        let schema = source::discover_schema(&spec.source, true)
+        let known = source::discover_schema(&spec.source, true)
             .await?
             .ok_or_else(|| {
                 Error::config("the source's columns are not known")
                     .at(spec.file.display().to_string())
                     .remedy("declare `source.columns`, or write a message to the topic first")
             })?;
-        let (transform, target) = planned(&spec, &schema).await?;
+        let (transform, target) = planned(&spec, &known).await?;
         let SourceSpec::Kafka(kafka) = &spec.source;
         out.line(format_args!("pipeline   {}", spec.pipeline.name))?;
         out.line(format_args!(
@@ -42,7 +42,7 @@ pub async fn explain(args: ExplainArgs) -> Result<()> {
         out.line(format_args!(
             "decodes    {} of {} columns: {}",
             transform.source_columns().len(),
-            schema.fields().len(),
+            known.schema.fields().len(),
             transform.source_columns().join(", ")
         ))?;
         out.line(format_args!("target     {}", describe_sink(&spec.sink)))?;

@@ -21,7 +21,7 @@ pub async fn feed_table(
     ctx: &SessionContext,
     pipeline: &Arc<PipelineSpec>,
 ) -> Result<Arc<dyn TableProvider>> {
-    let schema = source::discover_schema(&pipeline.source, true)
+    let known = source::discover_schema(&pipeline.source, true)
         .await?
         .ok_or_else(|| {
             Error::config("the source's columns are not known")
@@ -40,7 +40,7 @@ pub async fn feed_table(
         Topics::Names(names) => names.clone(),
         Topics::Regex(regex) => vec![regex.clone()],
     };
-    Ok(Arc::new(FeedTable::new(name, schema, topics)))
+    Ok(Arc::new(FeedTable::new(name, known.schema, topics)))
 }
 
 fn opener(pipeline: Arc<PipelineSpec>) -> OpenFeed {

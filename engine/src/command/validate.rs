@@ -1,6 +1,6 @@
 //! `engine validate`: everything that can be known without touching a table.
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::Schema;
 use sql::Result;
 
 use super::files::load;
@@ -10,10 +10,11 @@ use crate::lake::partitions::check_new_partitions;
 use crate::lake::schema::{TableFormat, target_schema};
 use crate::lake::shape::no_partition_column;
 use crate::run::pipeline::{describe_sink, plan};
-use crate::source;
-use crate::spec::model::{PipelineSpec, SinkTarget};
+use crate::source::{self, Discovered};
+use crate::spec::model::{Mode, PipelineSpec, SinkTarget};
 use crate::spec::show_defaults;
 use crate::transform::Transform;
+use crate::upsert::UpsertPlan;
 
 /// Runs `engine validate`.
 ///
@@ -53,10 +54,10 @@ pub async fn validate(args: ValidateArgs) -> Result<()> {
 
 /// The target's columns, or `None` if the source's columns are not known without connecting.
 async fn check(spec: &PipelineSpec, connect: bool) -> Result<Option<Schema>> {
-    let Some(schema) = source::discover_schema(&spec.source, connect).await? else {
+    let Some(known) = source::discover_schema(&spec.source, connect).await? else {
         return Ok(None);
     };
-    let (_, target) = planned(spec, &schema).await?;
+    let (_, target) = planned(spec, &known).await?;
     Ok(Some(target))
 }
 
@@ -64,8 +65,11 @@ async fn check(spec: &PipelineSpec, connect: bool) -> Result<Option<Schema>> {
 ///
 /// # Errors
 /// SQL, rules, types and partition columns that do not fit.
-pub async fn planned(spec: &PipelineSpec, schema: &SchemaRef) -> Result<(Transform, Schema)> {
-    let transform = plan(spec, schema).await?;
+pub async fn planned(spec: &PipelineSpec, source: &Discovered) -> Result<(Transform, Schema)> {
+    let transform = plan(spec, &source.schema).await?;
+    if spec.sink.mode != Mode::Append {
+        UpsertPlan::try_new(&transform, &source.key, &spec.sink.at)?;
+    }
     let format = match &spec.sink.target {
         SinkTarget::Delta(_) => TableFormat::Delta,
         SinkTarget::Iceberg(_) => TableFormat::Iceberg,

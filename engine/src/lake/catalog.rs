@@ -147,7 +147,7 @@ impl OpenCatalog {
             .map_err(|error| iceberg_error("open the table", &location, error))
     }
 
-    /// The table whose metadata file at `location` says `metadata`.
+    /// A table of this catalog with such metadata, of which `location` is the file.
     pub(crate) fn table(
         &self,
         ident: &TableIdent,

@@ -17,12 +17,14 @@ use super::observer::Observer;
 use super::process::{Processor, ReadFacts, lookup_tables};
 use super::retry::{Retry, attempt};
 use crate::resend::WindowStore;
-use crate::sink::{self, Missing, Sink, failpoint};
+use crate::sink::{self, Missing, Sink, Target, failpoint};
 use crate::source::{self, SourceOptions};
 use crate::spec::model::{
-    OnFail, PipelineSpec, Resends, SchemaChange, SinkSpec, SourceSpec, Trigger,
+    Mode, OnFail, PipelineSpec, Resends, SchemaChange, SinkSpec, SourceSpec, Trigger,
+    UnavailablePolicy,
 };
 use crate::transform::Transform;
+use crate::upsert::UpsertPlan;
 
 /// A commit is given this multiple of its own time between two commits, where `trigger.adaptive` is on.
 /// Below it, most of the time would go into commits.
@@ -44,7 +46,7 @@ pub struct Parts {
     /// The SQL, planned against the feed's schema ([`plan`]).
     pub transform: Transform,
     /// Where rows go; opened for the transform's output.
-    pub sink: Box<dyn Sink>,
+    pub sink: Target,
 }
 
 /// A pipeline whose source and target are open and agree on where to start.
@@ -75,8 +77,9 @@ impl Pipeline {
             keep_raw: spec
                 .rules
                 .iter()
-                .any(|rule| rule.on_fail == OnFail::Quarantine),
-            keyed: false,
+                .any(|rule| rule.on_fail == OnFail::Quarantine)
+                || sets_unavailable_aside(&spec),
+            keyed: spec.sink.mode != Mode::Append,
             schema_change: spec.pipeline.schema_change,
             stop: stop.clone(),
         };
@@ -90,10 +93,9 @@ impl Pipeline {
             SchemaChange::Evolve => Missing::Add,
             SchemaChange::Ignore | SchemaChange::Fail => Missing::Refuse,
         };
-        let (target, output) = (&spec.sink, transform.output_schema());
         let sink = attempt!(
             retry("opening the table"),
-            sink::open_with(target, &spec.pipeline.name, output, missing)
+            open_target(&spec, &transform, feed.key(), missing)
         );
         let parts = Parts {
             feed,
@@ -120,13 +122,17 @@ impl Pipeline {
             mut sink,
         } = parts;
         let retry = |what| Retry::at_start(what, &stop, &observer);
-        let position = attempt!(retry("reading the table's position"), sink.progress());
-        feed.project(&transform.source_columns())?;
+        let position = attempt!(
+            retry("reading the table's position"),
+            sink.sink_mut().progress()
+        );
+        let key = feed.key().to_vec();
+        feed.project(&with_key(transform.source_columns(), &key))?;
         let windows = match resends(&spec) {
             Resends::Keep => None,
             Resends::Drop { window } => {
                 let what = "reading the window of events sent again";
-                let (name, files) = (&spec.pipeline.name, sidecar(sink.as_ref())?);
+                let (name, files) = (&spec.pipeline.name, sidecar(sink.sink())?);
                 let (windows, known) = attempt!(
                     retry(what),
                     WindowStore::load(files.clone(), name, window, &position)
@@ -136,7 +142,7 @@ impl Pipeline {
             }
         };
         attempt!(retry("going to the table's position"), feed.seek(&position));
-        let mut processor = Processor::new(spec.clone(), transform, sink, observer.clone())?;
+        let mut processor = Processor::new(spec.clone(), transform, sink, &key, observer.clone())?;
         processor.remember(windows);
         observer.started(&position);
         Ok(Self {
@@ -189,7 +195,8 @@ impl Pipeline {
                 Some(schema) => {
                     let committed = processor.process(batch, read, &stop).await?;
                     let transform = processor.plan(&schema, &stop).await?;
-                    feed.project(&transform.source_columns())?;
+                    let key = feed.key().to_vec();
+                    feed.project(&with_key(transform.source_columns(), &key))?;
                     processor.replan(transform, &stop).await?;
                     fetch = Fetch::start(feed, limit);
                     committed
@@ -220,6 +227,36 @@ fn resends(spec: &PipelineSpec) -> Resends {
 fn sidecar(sink: &dyn Sink) -> Result<Arc<dyn sink::Sidecar>> {
     sink.sidecar()
         .ok_or_else(|| Error::internal("this sink has no place for files beside its table"))
+}
+
+fn sets_unavailable_aside(spec: &PipelineSpec) -> bool {
+    let policy = UnavailablePolicy::Quarantine;
+    matches!(spec.sink.mode, Mode::Upsert { unavailable, .. } if unavailable == policy)
+}
+
+/// The columns to decode: those that the SQL reads, and the key.
+fn with_key(mut columns: Vec<String>, key: &[String]) -> Vec<String> {
+    let missing = key.iter().filter(|name| !columns.contains(name));
+    let missing: Vec<String> = missing.cloned().collect();
+    columns.extend(missing);
+    columns
+}
+
+/// Opens the target in the pipeline's mode.
+async fn open_target(
+    spec: &PipelineSpec,
+    transform: &Transform,
+    key: &[String],
+    missing: Missing,
+) -> Result<Target> {
+    let (name, output) = (&spec.pipeline.name, transform.output_schema());
+    if spec.sink.mode == Mode::Append {
+        let sink = sink::open_with(&spec.sink, name, output, missing).await?;
+        return Ok(Target::Append(sink));
+    }
+    let plan = UpsertPlan::try_new(transform, key, &spec.sink.at)?;
+    let sink = sink::open_upsert(&spec.sink, name, output, plan.target_key(), missing).await?;
+    Ok(Target::Upsert(sink))
 }
 
 fn is_bounded(spec: &PipelineSpec, once: bool) -> bool {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::FutureExt;
-use sql::change::{ChangeBatch, Reject, RejectReason, Span};
+use sql::change::{ChangeBatch, NetChange, Reject, RejectReason, Span};
 use sql::{Error, ErrorKind, Result};
 use tokio_util::sync::CancellationToken;
 
@@ -18,13 +18,14 @@ use super::retry::{Retry, attempt};
 use crate::clock;
 use crate::lake;
 use crate::lake::cast::Caster;
-use crate::quality::rules::Judged;
+use crate::quality::rules::{Judged, RuleCount};
 use crate::resend::WindowStore;
 use crate::sink::quarantine::{Quarantine, default_table};
-use crate::sink::{Receipt, Sink, failpoint};
-use crate::spec::model::{DeltaTableSpec, OnErrorPolicy, PipelineSpec, TableKind, TableSpec};
+use crate::sink::{Receipt, Target, failpoint};
+use crate::spec::model::{DeltaTableSpec, Mode, OnErrorPolicy, PipelineSpec, TableKind, TableSpec};
 use crate::telemetry::{BatchReport, StageTimes};
 use crate::transform::{Lookup, Transform, lookups};
+use crate::upsert::{Upsert, UpsertPlan};
 
 /// What one batch's commit did.
 #[derive(Debug)]
@@ -44,12 +45,32 @@ pub struct ReadFacts {
     pub lag: Option<u64>,
 }
 
+/// How the SQL's output becomes the target's rows.
+enum Shape {
+    Append(Caster),
+    Upsert(UpsertPlan),
+}
+
+/// What is to be written of a batch.
+enum Write {
+    Rows(Vec<RecordBatch>),
+    Change(NetChange),
+}
+
+/// What SQL and rules made of a batch.
+struct Worked<'b> {
+    write: Write,
+    output_rows: u64,
+    counts: Vec<RuleCount>,
+    rejects: Cow<'b, [Reject]>,
+}
+
 /// Turns batches into commits.
 pub struct Processor {
     spec: Arc<PipelineSpec>,
     transform: Transform,
-    caster: Caster,
-    sink: Box<dyn Sink>,
+    shape: Shape,
+    target: Target,
     quarantine: Quarantine,
     error_rate: Option<ErrorRate>,
     lookups_read: Instant,
@@ -59,25 +80,27 @@ pub struct Processor {
 }
 
 impl Processor {
-    /// A processor that writes what `transform` returns into `sink`.
+    /// A processor that writes what `transform` returns into `target`, whose rows have the source's columns `key` if it is
+    /// kept by key.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] if the SQL's output does not fit the target.
     pub fn new(
         spec: Arc<PipelineSpec>,
         transform: Transform,
-        sink: Box<dyn Sink>,
+        target: Target,
+        key: &[String],
         observer: Arc<Observer>,
     ) -> Result<Self> {
-        let caster = caster(&spec, &transform, sink.as_ref())?;
+        let shape = shape(&spec, &transform, &target, key)?;
         let quarantine = Quarantine::new(quarantine_table(&spec), spec.pipeline.name.as_str());
         let error_rate = spec.pipeline.on_error.max_rate.map(ErrorRate::new);
         let lookups_read = Instant::now();
         Ok(Self {
             spec,
             transform,
-            caster,
-            sink,
+            shape,
+            target,
             quarantine,
             error_rate,
             lookups_read,
@@ -110,8 +133,15 @@ impl Processor {
     /// [`ErrorKind::Config`] if a column's type would change in the target.
     pub async fn replan(&mut self, transform: Transform, stop: &CancellationToken) -> Result<()> {
         let retry = Retry::for_ever("adding columns", stop, &self.observer);
-        attempt!(retry, self.sink.evolve(transform.output_schema()));
-        self.caster = caster(&self.spec, &transform, self.sink.as_ref())?;
+        attempt!(
+            retry,
+            self.target.sink_mut().evolve(transform.output_schema())
+        );
+        let key = match &self.shape {
+            Shape::Append(_) => Vec::new(),
+            Shape::Upsert(plan) => plan.key().to_vec(),
+        };
+        self.shape = shape(&self.spec, &transform, &self.target, &key)?;
         self.transform = transform;
         Ok(())
     }
@@ -132,20 +162,14 @@ impl Processor {
         }
         let begun = Instant::now();
         self.refresh_lookups(stop).await?;
-        let transformed = self.transform.run(batch.rows()).await?;
-        let judged = self
-            .transform
-            .rules()
-            .judge(transformed, batch.rows(), batch.meta())?;
-        let rejects = all_rejects(&batch, &judged)?;
-        let rows = self.cast(&judged.kept.rows)?;
+        let worked = self.work(&batch, stop).await?;
         let transformed_at = Instant::now();
 
-        self.stop_at_rejects(&rejects)?;
-        let quarantined = self.set_aside(&rejects, stop).await?;
+        self.stop_at_rejects(&worked.rejects)?;
+        let quarantined = self.set_aside(&worked.rejects, stop).await?;
         let written_at = Instant::now();
         self.write_windows(&batch, stop).await?;
-        let receipt = self.commit(&rows, batch.span(), stop).await?;
+        let receipt = self.commit(&worked.write, batch.span(), stop).await?;
         if let Some(windows) = &mut self.windows {
             windows.committed().await;
         }
@@ -157,7 +181,7 @@ impl Processor {
             write: written_at - transformed_at,
             commit: written_at.elapsed(),
         };
-        let report = self.report(&batch, &judged, quarantined, receipt, stages, read.lag);
+        let report = self.report(&batch, &worked, quarantined, receipt, stages, read.lag);
         self.observer.committed(&report);
         self.stop_at_rate(batch.counts().records, batch.rejects().len() as u64)?;
         Ok(Some(Committed {
@@ -185,14 +209,73 @@ impl Processor {
         Ok(())
     }
 
+    /// SQL and rules, and what is to be written then.
+    async fn work<'b>(
+        &mut self,
+        batch: &'b ChangeBatch,
+        stop: &CancellationToken,
+    ) -> Result<Worked<'b>> {
+        let (
+            Shape::Upsert(plan),
+            Target::Upsert(sink),
+            Mode::Upsert {
+                truncate,
+                unavailable,
+            },
+        ) = (&self.shape, &mut self.target, self.spec.sink.mode)
+        else {
+            return self.transformed(batch).await;
+        };
+        let upsert = Upsert {
+            transform: &self.transform,
+            plan,
+            truncate,
+            unavailable,
+        };
+        let retry = Retry::for_ever("reading the target's rows", stop, &self.observer);
+        let net = attempt!(retry, upsert.net(batch, sink.as_mut()));
+        Ok(Worked {
+            output_rows: net.change.rows().num_rows() as u64,
+            write: Write::Change(net.change),
+            counts: net.counts,
+            rejects: Cow::Owned(net.rejects),
+        })
+    }
+
+    async fn transformed<'b>(&mut self, batch: &'b ChangeBatch) -> Result<Worked<'b>> {
+        let Shape::Append(caster) = &self.shape else {
+            return Err(Error::internal(
+                "a target that is kept by key has no other plan",
+            ));
+        };
+        let transformed = self.transform.run(batch.rows()).await?;
+        let rules = self.transform.rules();
+        let judged = rules.judge(transformed, batch.rows(), batch.meta())?;
+        let rows = judged.kept.rows.iter().map(|rows| caster.cast(rows));
+        Ok(Worked {
+            write: Write::Rows(rows.collect::<Result<_>>()?),
+            output_rows: judged.kept.source_rows.len() as u64,
+            rejects: all_rejects(batch, &judged)?,
+            counts: judged.counts,
+        })
+    }
+
     async fn commit(
         &mut self,
-        rows: &[RecordBatch],
+        write: &Write,
         span: &Span,
         stop: &CancellationToken,
     ) -> Result<Receipt> {
         let retry = Retry::for_ever("the commit", stop, &self.observer);
-        Ok(attempt!(retry, self.sink.write(rows, span)))
+        Ok(match (write, &mut self.target) {
+            (Write::Change(change), Target::Upsert(sink)) => {
+                attempt!(retry, sink.upsert(change, span))
+            }
+            (Write::Rows(rows), target) => attempt!(retry, target.sink_mut().write(rows, span)),
+            (Write::Change(_), Target::Append(_)) => {
+                return Err(Error::internal("a net change cannot be appended"));
+            }
+        })
     }
 
     /// Makes rejects durable before the commit that moves the positions over them.
@@ -263,10 +346,6 @@ impl Processor {
         )))
     }
 
-    fn cast(&self, rows: &[RecordBatch]) -> Result<Vec<RecordBatch>> {
-        rows.iter().map(|batch| self.caster.cast(batch)).collect()
-    }
-
     async fn refresh_lookups(&mut self, stop: &CancellationToken) -> Result<()> {
         let shortest = self
             .spec
@@ -286,15 +365,15 @@ impl Processor {
     fn report(
         &self,
         batch: &ChangeBatch,
-        judged: &Judged,
+        worked: &Worked<'_>,
         quarantined: u64,
         receipt: Receipt,
         stages: StageTimes,
         lag: Option<u64>,
     ) -> BatchReport {
         let mut report = BatchReport::read(self.observer.names(), batch);
-        report.output_rows = judged.kept.source_rows.len() as u64;
-        report.rules = judged
+        report.output_rows = worked.output_rows;
+        report.rules = worked
             .counts
             .iter()
             .map(|count| (count.rule.clone(), count.failed))
@@ -334,12 +413,25 @@ pub async fn lookup_tables(tables: &[TableSpec]) -> Result<Vec<Lookup>> {
     lookups::open(tables, &open_lake).await
 }
 
-fn caster(spec: &PipelineSpec, transform: &Transform, sink: &dyn Sink) -> Result<Caster> {
-    Caster::try_new(transform.output_schema(), &sink.schema()).map_err(|error| {
-        match (error.place(), &spec.transform) {
-            (None, Some(sql)) => error.at(sql.at.clone()),
-            _ => error,
+fn shape(
+    spec: &PipelineSpec,
+    transform: &Transform,
+    target: &Target,
+    key: &[String],
+) -> Result<Shape> {
+    let schema = target.sink().schema();
+    let shape = match target {
+        Target::Append(_) => Caster::try_new(transform.output_schema(), &schema).map(Shape::Append),
+        Target::Upsert(_) => {
+            UpsertPlan::try_new(transform, key, &spec.sink.at).and_then(|mut plan| {
+                plan.bind(&schema)?;
+                Ok(Shape::Upsert(plan))
+            })
         }
+    };
+    shape.map_err(|error| match (error.place(), &spec.transform) {
+        (None, Some(sql)) => error.at(sql.at.clone()),
+        _ => error,
     })
 }
 

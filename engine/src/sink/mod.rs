@@ -27,8 +27,8 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use sql::Result;
 use sql::change::{NetChange, Position, Span};
+use sql::{Error, Result};
 
 pub use self::sidecar::Sidecar;
 use crate::lake::schema::{TableFormat, target_schema};
@@ -40,7 +40,7 @@ use crate::spec::model::{SinkSpec, SinkTarget};
 pub struct Receipt {
     /// The table's version after it: Delta's version, Iceberg's sequence number.
     pub version: i64,
-    /// Rows added.
+    /// Rows added; of an upsert, rows that are new or have changed.
     pub rows: u64,
     /// Data files added.
     pub files: u64,
@@ -122,6 +122,38 @@ pub trait UpsertSink: Sink {
     async fn upsert(&mut self, change: &NetChange, span: &Span) -> Result<Receipt>;
 }
 
+/// Where a pipeline writes, by its mode.
+pub enum Target {
+    /// `mode: append`.
+    Append(Box<dyn Sink>),
+    /// `mode: upsert`.
+    Upsert(Box<dyn UpsertSink>),
+}
+
+impl Target {
+    /// What both kinds do.
+    pub fn sink(&self) -> &dyn Sink {
+        match self {
+            Self::Append(sink) => sink.as_ref(),
+            Self::Upsert(sink) => sink.as_ref(),
+        }
+    }
+
+    /// What both kinds do.
+    pub fn sink_mut(&mut self) -> &mut dyn Sink {
+        match self {
+            Self::Append(sink) => sink.as_mut(),
+            Self::Upsert(sink) => sink.as_mut(),
+        }
+    }
+}
+
+impl From<Box<dyn Sink>> for Target {
+    fn from(sink: Box<dyn Sink>) -> Self {
+        Self::Append(sink)
+    }
+}
+
 /// Opens the target of `spec` for `pipeline`, whose SQL returns `output`; creates it if it is not there. An existing
 /// table must have all columns of `output`.
 ///
@@ -156,4 +188,31 @@ pub async fn open_with(
             Box::new(sink.await?)
         }
     })
+}
+
+/// Opens the target of `spec` for a pipeline that keeps it by `key`: columns of `output`. As [`open_with`] for the rest.
+///
+/// # Errors
+/// As [`open`]; [`sql::ErrorKind::Config`] also for a key that the format cannot be searched by.
+pub async fn open_upsert(
+    spec: &SinkSpec,
+    pipeline: &str,
+    output: &Schema,
+    key: &[String],
+    missing: Missing,
+) -> Result<Box<dyn UpsertSink>> {
+    match &spec.target {
+        SinkTarget::Delta(table) => {
+            let target = target_schema(output, TableFormat::Delta)?;
+            let partition_by = delta::partition_columns(&spec.partition_by, &target)?;
+            let sink =
+                delta::DeltaUpsert::open(table, pipeline, &target, &partition_by, key, missing);
+            Ok(Box::new(sink.await?))
+        }
+        SinkTarget::Iceberg(_) => Err(Error::config(
+            "upserts into Iceberg tables are not built yet",
+        )
+        .at(spec.at.clone())
+        .expected("`mode: append`, or a Delta table")),
+    }
 }

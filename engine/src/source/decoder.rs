@@ -1,11 +1,10 @@
 //! The decoder that a source's format asks for.
 
-use arrow::datatypes::SchemaRef;
 use sql::Result;
 use sql::feed::ChangeFeed;
 
 use super::SourceOptions;
-use super::open::{discover_schema_with, open_with};
+use super::open::{Discovered, discover_schema_with, open_with};
 use crate::format::Decoder;
 use crate::format::debezium::{DecoderOptions, JsonDecoder};
 use crate::spec::model::{Format, KafkaSpec, SchemaChange, SourceSpec};
@@ -23,7 +22,7 @@ pub async fn open(spec: &SourceSpec, options: SourceOptions) -> Result<Box<dyn C
 ///
 /// # Errors
 /// As [`discover_schema_with`].
-pub async fn discover_schema(spec: &SourceSpec, connect: bool) -> Result<Option<SchemaRef>> {
+pub async fn discover_schema(spec: &SourceSpec, connect: bool) -> Result<Option<Discovered>> {
     discover_schema_with(spec, connect, decoder).await
 }
 

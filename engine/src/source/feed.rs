@@ -42,6 +42,7 @@ pub struct TopicFeed {
     /// Away while a blocking thread works with it.
     reader: Option<Box<Reader>>,
     schema: SchemaRef,
+    key: Vec<String>,
     pulse: Pulse,
     /// Ends the blocking thread of a call that was dropped.
     _reading: DropGuard,
@@ -60,12 +61,14 @@ impl TopicFeed {
         let schema = decoder
             .schema()
             .ok_or_else(|| Error::internal("a feed was made before its schema was known"))?;
+        let key = decoder.key().to_vec();
         options.stop = options.stop.child_token();
         let reading = options.stop.clone().drop_guard();
         let pulse = Pulse::default();
         Ok(Self {
             reader: Some(Box::new(Reader::new(log, decoder, options, pulse.clone()))),
             schema,
+            key,
             pulse,
             _reading: reading,
         })
@@ -97,6 +100,10 @@ fn lost() -> Error {
 impl ChangeFeed for TopicFeed {
     fn schema(&self) -> SchemaRef {
         self.schema.clone()
+    }
+
+    fn key(&self) -> &[String] {
+        &self.key
     }
 
     fn project(&mut self, columns: &[String]) -> Result<()> {

@@ -30,7 +30,7 @@ pub use decoder::{discover_schema, open};
 pub use feed::{FeedOptions, TopicFeed};
 pub use kafka::{KafkaLog, KafkaTimeouts};
 pub use memory::{MemoryLog, MemoryTopics};
-pub use open::{discover_schema_with, learn_schema, open_log, open_with};
+pub use open::{Discovered, discover_schema_with, learn_schema, open_log, open_with};
 pub use records::{Flow, LogEvent, RecordLog, Watermarks};
 pub use replay::ReplayLog;
 pub use topics::TopicFilter;

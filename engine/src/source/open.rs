@@ -68,7 +68,16 @@ where
     Ok(Box::new(feed))
 }
 
-/// The schema of a source: declared columns without any I/O; otherwise what captured messages say, and what brokers
+/// What is known of a source before it is read.
+#[derive(Debug, Clone)]
+pub struct Discovered {
+    /// Row and metadata columns.
+    pub schema: SchemaRef,
+    /// The row's columns that identify it; none if that is not known.
+    pub key: Vec<String>,
+}
+
+/// The schema and key of a source: declared columns without any I/O; otherwise what captured messages say, and what brokers
 /// say if `connect`. `None` if it is not known.
 ///
 /// # Errors
@@ -77,7 +86,7 @@ pub async fn discover_schema_with<M>(
     spec: &SourceSpec,
     connect: bool,
     make_decoder: M,
-) -> Result<Option<SchemaRef>>
+) -> Result<Option<Discovered>>
 where
     M: FnOnce(&KafkaSpec, &SourceOptions) -> Result<Box<dyn Decoder>> + Send + 'static,
 {
@@ -97,7 +106,10 @@ where
             let mut log = open_log(&spec, KafkaTimeouts::of(&spec), options.stop.clone())?;
             read_schema(log.as_mut(), decoder.as_mut(), &spec, true, &options.stop)?;
         }
-        Ok(decoder.schema())
+        Ok(decoder.schema().map(|schema| Discovered {
+            schema,
+            key: decoder.key().to_vec(),
+        }))
     })
     .await
 }

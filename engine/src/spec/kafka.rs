@@ -36,12 +36,7 @@ const KNOWN: [&str; 17] = [
     "properties",
 ];
 
-const NOT_BUILT: [&str; 4] = [
-    "schema_registry",
-    "truncate",
-    "unavailable",
-    "on_missing_feed",
-];
+const NOT_BUILT: [&str; 2] = ["schema_registry", "on_missing_feed"];
 
 /// librdkafka properties that the engine sets, and what to use in their place.
 const OWN_PROPERTIES: [(&str, &str); 7] = [
@@ -93,7 +88,8 @@ pub(super) fn read(root: &mut Block<'_>, pipeline: &str) -> Result<SourceSpec> {
         "__debezium_unavailable_value",
         Field::text,
     )?;
-    let resends = resends(&mut block)?;
+    let upsert = super::sink::is_upsert(root);
+    let resends = resends(&mut block, upsert)?;
     let spec = KafkaSpec {
         name,
         bootstrap,
@@ -116,8 +112,9 @@ pub(super) fn read(root: &mut Block<'_>, pipeline: &str) -> Result<SourceSpec> {
 }
 
 /// `resends:` and `resends_window:`.
-fn resends(block: &mut Block<'_>) -> Result<Resends> {
-    let drop = block.value("resends", "keep", |field| {
+fn resends(block: &mut Block<'_>, upsert: bool) -> Result<Resends> {
+    let default = if upsert { "drop" } else { "keep" };
+    let drop = block.value("resends", default, |field| {
         field.choice(&[("keep", false), ("drop", true)], &[])
     })?;
     if drop {

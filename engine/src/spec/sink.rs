@@ -6,11 +6,16 @@ use super::block::{Block, one_of, short};
 use super::effective::Shown;
 use super::field::Field;
 use super::iceberg::{delta_table, iceberg_table};
-use super::model::{Mode, PartitionField, PartitionTransform, SinkSpec, SinkTarget};
+use super::model::{
+    Mode, PartitionField, PartitionTransform, SinkSpec, SinkTarget, TruncatePolicy,
+    UnavailablePolicy,
+};
 use super::nearest::nearest;
 use super::properties::table_properties;
 
-const NOT_BUILT: [&str; 3] = ["truncate", "write_mode", "unavailable"];
+const NOT_BUILT: [&str; 1] = ["write_mode"];
+/// Keys of `mode: upsert` alone.
+const UPSERT: [&str; 2] = ["truncate", "unavailable"];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -29,10 +34,8 @@ pub(super) fn read(root: &mut Block<'_>) -> Result<SinkSpec> {
         Kind::Iceberg => &["catalog", "table"],
     };
     let shared = ["type", "mode", "partition_by", "storage_options"];
-    block.only(&[&shared, own].concat(), &NOT_BUILT)?;
-    let mode = block
-        .required("mode", "`append`")?
-        .choice(&[("append", Mode::Append)], &["upsert"])?;
+    block.only(&[&shared, own, &UPSERT].concat(), &NOT_BUILT)?;
+    let mode = mode(&mut block, kind)?;
     let target = match kind {
         Kind::Delta => {
             let mut table = delta_table(&mut block)?;
@@ -59,6 +62,60 @@ pub(super) fn read(root: &mut Block<'_>) -> Result<SinkSpec> {
     };
     root.close("sink", block);
     Ok(spec)
+}
+
+/// Whether the file says `mode: upsert`, read before the block is.
+pub(super) fn is_upsert(root: &mut Block<'_>) -> bool {
+    let mode = root.block("sink").ok().and_then(|block| block.get("mode"));
+    mode.is_some_and(|mode| {
+        mode.scalar()
+            .is_some_and(|word| word.text.trim() == "upsert")
+    })
+}
+
+fn mode(block: &mut Block<'_>, kind: Kind) -> Result<Mode> {
+    let upsert = block
+        .required("mode", "`append` or `upsert`")?
+        .choice(&[("append", false), ("upsert", true)], &[])?;
+    if !upsert {
+        return match UPSERT.iter().find_map(|key| block.get(key)) {
+            None => Ok(Mode::Append),
+            Some(field) => Err(field
+                .error(format!(
+                    "`{}` is about a target that is kept by key",
+                    field.key()
+                ))
+                .expected("it only with `mode: upsert`")
+                .remedy("remove it, or set `mode: upsert`")),
+        };
+    }
+    if kind == Kind::Iceberg {
+        let field = block.required("mode", "`append`")?;
+        return Err(field
+            .error("`mode: upsert` into an Iceberg table is not built yet")
+            .expected("`append`, or a Delta table")
+            .remedy("use `mode: append`, or `type: delta`"));
+    }
+    let truncate = block.value("truncate", "apply", |field| {
+        let words = [
+            ("apply", TruncatePolicy::Apply),
+            ("ignore", TruncatePolicy::Ignore),
+            ("fail", TruncatePolicy::Fail),
+        ];
+        field.choice(&words, &[])
+    })?;
+    let unavailable = block.value("unavailable", "error", |field| {
+        let words = [
+            ("error", UnavailablePolicy::Error),
+            ("null", UnavailablePolicy::Null),
+            ("quarantine", UnavailablePolicy::Quarantine),
+        ];
+        field.choice(&words, &[])
+    })?;
+    Ok(Mode::Upsert {
+        truncate,
+        unavailable,
+    })
 }
 
 fn partition_by(field: &Field<'_>, kind: Kind) -> Result<Vec<PartitionField>> {

@@ -163,12 +163,23 @@ impl BatchReport {
             *rejects.entry(reject.reason.name()).or_default() += 1;
         }
         let counts = batch.counts();
+        // A tombstone says a delete once more: it is counted as what it is.
+        let tombstones = batch.meta().keyed.as_ref().map(|keyed| &keyed.tombstones);
+        let is_tombstone = |row: usize| {
+            let row = u32::try_from(row).unwrap_or(u32::MAX);
+            tombstones.is_some_and(|rows| rows.binary_search(&row).is_ok())
+        };
+        let ops = batch.meta().ops.iter().enumerate();
+        let ops: Vec<Op> = ops
+            .filter(|(row, _)| !is_tombstone(*row))
+            .map(|(_, op)| *op)
+            .collect();
         Self {
             names: names.clone(),
             span: span_text(batch),
             records: counts.records,
             bytes: counts.bytes,
-            rows: OpCounts::of(&batch.meta().ops),
+            rows: OpCounts::of(&ops),
             rejects,
             tombstones: counts.tombstones,
             control: counts.control,

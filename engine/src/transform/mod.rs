@@ -137,6 +137,11 @@ impl Transform {
         fields.map(|f| f.name().clone()).filter(wanted).collect()
     }
 
+    /// Where the SQL starts in the pipeline's file.
+    pub fn place(&self) -> String {
+        self.inputs.script.start()
+    }
+
     /// The rules, planned over this transform's output.
     pub fn rules(&self) -> &Rules {
         &self.rules

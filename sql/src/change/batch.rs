@@ -45,6 +45,8 @@ pub enum RejectReason {
     BadSchema,
     /// A rule of the pipeline set the row aside.
     Rule,
+    /// A value was not sent because it had not changed, and it is nowhere else.
+    Unavailable,
 }
 
 impl RejectReason {
@@ -58,6 +60,7 @@ impl RejectReason {
             Self::MissingKey => "missing_key",
             Self::BadSchema => "bad_schema",
             Self::Rule => "rule",
+            Self::Unavailable => "unavailable",
         }
     }
 }

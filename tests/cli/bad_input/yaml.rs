@@ -80,9 +80,9 @@ fn what_is_not_built_yet_is_refused() {
     Case::iceberg()
         .edit("mode: append", "mode: upsert")
         .refused(&[
-            "error: `mode: upsert` is not built yet",
+            "error: `mode: upsert` into an Iceberg table is not built yet",
             "\n  at: pipeline.yaml:93:9 (sink.mode)",
-            "\n  next: use `mode: append`",
+            "\n  next: use `mode: append`, or `type: delta`",
         ]);
 }
 

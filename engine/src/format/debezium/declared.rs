@@ -1,6 +1,6 @@
 //! Declared columns: how values are written when no schema says so.
 
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::{DataType, Fields, TimeUnit};
 use sql::{Error, Result};
 
 use super::column::Column;
@@ -69,6 +69,17 @@ fn fits(encoding: DeclaredType, data_type: &DataType) -> bool {
         DeclaredType::TimestampTz => matches!(data_type, DataType::Timestamp(_, Some(_))),
         DeclaredType::List => matches!(data_type, DataType::List(_)),
     }
+}
+
+/// The wire fields of columns that were learned from messages, for a part of a message that has no schema of its own.
+pub(super) fn learned(row: &Fields) -> Vec<WireField> {
+    let fields = row.iter().filter_map(|field| {
+        Some(WireField {
+            name: field.name().clone(),
+            wire: by_type(field.data_type())?,
+        })
+    });
+    fields.collect()
 }
 
 /// How a value of an Arrow type is written when nothing else is said.

@@ -106,12 +106,17 @@ impl PendingKeys {
 }
 
 impl JsonDecoder {
-    /// Takes the names of the key columns from the first message, where the pipeline does not say them.
+    /// Takes the names of the key columns from the first message, where the pipeline does not say them. They matter only
+    /// where the target is kept by key.
     pub(super) fn learn_key(&mut self, message: &RawMessage<'_>) -> Result<(), Stop> {
-        if !self.options.keyed || !self.options.key.is_empty() {
+        if !self.options.key.is_empty() {
             return Ok(());
         }
         let names = message.key.map(key_names).unwrap_or_default();
+        if !self.options.keyed {
+            self.key_seen = names;
+            return Ok(());
+        }
         if names.is_empty() {
             return Err(Error::config("the Kafka key does not say which columns are the key")
                 .at(format!("{}@{}", message.partition, message.offset))

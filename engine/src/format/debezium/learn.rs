@@ -47,6 +47,13 @@ impl JsonDecoder {
         }
         let declared = self.options.columns.as_deref();
         let plan = Plan::new(shape, &after, &before, &self.outputs, declared);
+        if shape != Shape::Control
+            && self.declared.is_none()
+            && let Some(schemaless) = &mut self.schemaless
+        {
+            // What this schema says of a key column is more than its type.
+            schemaless.key = Plan::new(shape, &after, &before, &self.outputs, declared).key;
+        }
         Ok(Compiled::Plan(Box::new(plan)))
     }
 

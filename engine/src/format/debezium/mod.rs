@@ -82,6 +82,7 @@ use self::origin::OriginReader;
 use self::outputs::{Outputs, row_of};
 use self::plan::{Plan, Shape};
 use self::read::Scratch;
+use self::row::RowReader;
 use self::tables::{Membership, TableFilter};
 use self::unavailable::Placeholder;
 use crate::format::{Decoded, Decoder, Pushed, RawMessage};
@@ -147,6 +148,8 @@ pub struct JsonDecoder {
     schemaless: Option<Box<Plan>>,
     plans: Cache<Plan>,
     keys: Cache<KeyPlan>,
+    /// The key columns of the first message, where none were said and none are needed.
+    key_seen: Vec<String>,
     /// Whether the key columns were said, or are those of the messages.
     key_is_said: bool,
     /// The key columns of each topic, sorted.
@@ -191,6 +194,7 @@ impl JsonDecoder {
             scratch: Scratch::default(),
             plans: Cache::default(),
             keys: Cache::default(),
+            key_seen: Vec::new(),
             key_is_said: !options.key.is_empty(),
             key_names: HashMap::new(),
             tables: TableFilter::try_new(&options.tables, &options.name)?,
@@ -219,7 +223,12 @@ impl JsonDecoder {
         let none = Row::default();
         let row = self.declared.as_ref().unwrap_or(&none);
         let declared = self.options.columns.as_deref();
-        let plan = Plan::new(Shape::Open, row, row, &self.outputs, declared);
+        let mut plan = Plan::new(Shape::Open, row, row, &self.outputs, declared);
+        if self.declared.is_none() {
+            // Keys and headers may come without schema although values have one.
+            let fields = declared::learned(&self.outputs.row);
+            plan.key = RowReader::new(&fields, &self.outputs.places(), false);
+        }
         self.schemaless = Some(Box::new(plan));
     }
 
@@ -400,6 +409,9 @@ impl Decoder for JsonDecoder {
     }
 
     fn key(&self) -> &[String] {
+        if self.options.key.is_empty() {
+            return &self.key_seen;
+        }
         &self.options.key
     }
 

@@ -195,11 +195,17 @@ impl OriginReader {
             };
             (hash64(&self.bytes), mark)
         });
+        // Each row of a binlog event has its number. A connector that lost its connection reads the last event again in
+        // the same run, right after the first time: equal events are the same one.
+        let numbered = match found[ROW] {
+            Some(_) => Numbered::Never,
+            None => Numbered::InOneRun,
+        };
         Known::Origin(Origin {
             identity,
             place,
             run,
-            numbered: Numbered::InOneRun,
+            numbered,
             mark,
         })
     }

@@ -18,7 +18,8 @@ use iceberg::{
     TableRequirement, TableUpdate,
 };
 
-use super::IcebergSink;
+use super::{IcebergSink, dated};
+use crate::clock;
 use crate::lake::catalog::OpenCatalog;
 use crate::sink::failpoint;
 
@@ -43,14 +44,56 @@ impl Failed {
 struct Guard<'a> {
     catalog: &'a OpenCatalog,
     base: &'a Table,
+    /// What the library may see in its place.
+    aged: Option<Table>,
     /// The swap was asked for and not answered.
     unclear: AtomicBool,
 }
 
+impl OpenCatalog {
+    /// `base` after `updates`, whose snapshots are dated no earlier than `base`.
+    fn staged(
+        &self,
+        requirements: &[TableRequirement],
+        updates: Vec<TableUpdate>,
+        base: &Table,
+    ) -> IcebergResult<Table> {
+        for requirement in requirements {
+            requirement.check(Some(base.metadata()))?;
+        }
+        let metadata = dated::applied(updates, base)?;
+        let location = MetadataLocation::from_str(base.metadata_location_result()?)?
+            .with_next_version()
+            .with_new_metadata(&metadata)
+            .to_string();
+        self.table(base.identifier(), location, metadata)
+    }
+}
+
 impl IcebergSink {
+    /// The table as it would be had its commits not been made by a clock that was ahead of this one; `None` if they
+    /// were not. See [`dated`].
+    fn aged(&self) -> Result<Option<Table>, IcebergError> {
+        let now = clock::now_micros() / 1000;
+        let metadata = self.table.metadata();
+        if dated::newest(metadata) <= now {
+            return Ok(None);
+        }
+        let aged = dated::aged(metadata, now)?;
+        let location = self.table.metadata_location_result()?.to_owned();
+        let table = self
+            .catalog
+            .table(self.table.identifier(), location, aged)?;
+        Ok(Some(table))
+    }
+
     /// Commits `transaction`, which was made from the sink's table, to that very table.
     pub(super) async fn swap(&mut self, transaction: Transaction) -> Result<(), Failed> {
-        let guard = Guard::new(&self.catalog, &self.table);
+        let aged = self.aged().map_err(|error| Failed {
+            error,
+            unclear: false,
+        })?;
+        let guard = Guard::new(&self.catalog, &self.table, aged);
         let done = transaction.commit(&guard).await;
         let unclear = guard.unclear.load(Ordering::Relaxed);
         let table = done.map_err(|error| Failed { error, unclear })?;
@@ -63,39 +106,15 @@ impl IcebergSink {
         requirements: &[TableRequirement],
         updates: Vec<TableUpdate>,
     ) -> Result<(), Failed> {
-        let guard = Guard::new(&self.catalog, &self.table);
-        let done = match self.staged(requirements, updates) {
+        let guard = Guard::new(&self.catalog, &self.table, None);
+        let staged = self.catalog.staged(requirements, updates, &self.table);
+        let done = match staged {
             Ok(staged) => guard.exchange(staged).await,
             Err(error) => Err(error),
         };
         let unclear = guard.unclear.load(Ordering::Relaxed);
         let table = done.map_err(|error| Failed { error, unclear })?;
         self.moved_to(table).await
-    }
-
-    /// The table as it is after `updates`, with the place of its next metadata file.
-    fn staged(
-        &self,
-        requirements: &[TableRequirement],
-        updates: Vec<TableUpdate>,
-    ) -> IcebergResult<Table> {
-        for requirement in requirements {
-            requirement.check(Some(self.table.metadata()))?;
-        }
-        let from = self.table.metadata_location_result()?.to_owned();
-        let mut builder = self
-            .table
-            .metadata()
-            .clone()
-            .into_builder(Some(from.clone()));
-        for update in updates {
-            builder = update.apply(builder)?;
-        }
-        let metadata = builder.build()?.metadata;
-        let to = MetadataLocation::from_str(&from)?
-            .with_next_version()
-            .with_new_metadata(&metadata);
-        self.catalog.table(&self.ident, to.to_string(), metadata)
     }
 
     async fn moved_to(&mut self, table: Table) -> Result<(), Failed> {
@@ -145,10 +164,11 @@ fn foreign<T>(what: &str) -> IcebergResult<T> {
 }
 
 impl<'a> Guard<'a> {
-    fn new(catalog: &'a OpenCatalog, base: &'a Table) -> Self {
+    fn new(catalog: &'a OpenCatalog, base: &'a Table, aged: Option<Table>) -> Self {
         Self {
             catalog,
             base,
+            aged,
             unclear: AtomicBool::new(false),
         }
     }
@@ -190,11 +210,19 @@ impl<'a> Guard<'a> {
 #[async_trait]
 impl Catalog for Guard<'_> {
     async fn load_table(&self, _table: &TableIdent) -> IcebergResult<Table> {
-        Ok(self.base.clone())
+        Ok(self.aged.as_ref().unwrap_or(self.base).clone())
     }
 
-    async fn update_table(&self, commit: TableCommit) -> IcebergResult<Table> {
-        self.exchange(commit.apply(self.base.clone())?).await
+    async fn update_table(&self, mut commit: TableCommit) -> IcebergResult<Table> {
+        let staged = match self.aged {
+            None => commit.apply(self.base.clone())?,
+            Some(_) => {
+                let requirements = commit.take_requirements();
+                let updates = commit.take_updates();
+                self.catalog.staged(&requirements, updates, self.base)?
+            }
+        };
+        self.exchange(staged).await
     }
 
     async fn list_namespaces(

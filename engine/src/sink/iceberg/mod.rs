@@ -7,6 +7,7 @@
 
 mod append;
 mod commit;
+mod dated;
 mod progress;
 mod settle;
 mod upsert;

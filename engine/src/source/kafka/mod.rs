@@ -3,6 +3,7 @@
 //! Partitions are assigned by hand at the positions that the table holds; the group is only told where the table
 //! stands, for tools that watch lag. An outage after the first answer is not an error: librdkafka reconnects by itself.
 
+mod closing;
 mod config;
 mod context;
 mod metadata;
@@ -21,6 +22,7 @@ use sql::{Error, ErrorKind, Result};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use self::closing::Closing;
 use self::context::{Context, log_line};
 use self::native::{Event, EventKind, EventQueue, Fetched};
 use self::outage::{Outage, denied};
@@ -72,7 +74,7 @@ impl KafkaTimeouts {
 pub struct KafkaLog {
     // Fields drop in order, and the queue must go before its consumer.
     queue: EventQueue,
-    consumer: BaseConsumer<Context>,
+    consumer: Closing,
     filter: TopicFilter,
     brokers: String,
     timeouts: KafkaTimeouts,
@@ -109,14 +111,14 @@ impl KafkaLog {
         timeouts: KafkaTimeouts,
         stop: CancellationToken,
     ) -> Result<Self> {
-        let consumer: BaseConsumer<Context> = config::client_config(spec, brokers)?
+        let mut consumer: BaseConsumer<Context> = config::client_config(spec, brokers)?
             .create_with_context(Context)
             .map_err(|error| config::refused(spec, error))?;
-        let queue = EventQueue::of(&consumer)
+        let queue = EventQueue::of(&mut consumer)
             .ok_or_else(|| Error::internal("a Kafka consumer has no queue"))?;
         let mut log = Self {
             queue,
-            consumer,
+            consumer: Closing::new(consumer),
             filter,
             brokers: brokers.to_owned(),
             timeouts,

@@ -3,19 +3,52 @@
 //! rdkafka's own poll says of the end of a partition only its number, not its topic nor its offset, and allocates for
 //! each message. This is the same poll without the loss. All unsafe code of the source is in this file.
 
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_void};
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use parking_lot::{Condvar, Mutex};
 use rdkafka::bindings as rd;
 use rdkafka::client::ClientContext;
 use rdkafka::config::NativeClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::types::RDKafkaErrorCode;
 
+/// How long to wait for the word that there is an event, before looking all the same.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
 /// The queue that a consumer's records, errors and logs come from. Drop it before its consumer.
-pub(super) struct EventQueue(NonNull<rd::rd_kafka_queue_t>);
+pub(super) struct EventQueue {
+    queue: NonNull<rd::rd_kafka_queue_t>,
+    bell: Arc<Bell>,
+}
+
+/// Rung when a queue is no longer empty.
+///
+/// librdkafka's own waiting is until a time of the wall clock: when that is set back by a day, it waits for a day longer.
+#[derive(Default)]
+struct Bell {
+    rung: Mutex<bool>,
+    rings: Condvar,
+}
+
+impl Bell {
+    fn ring(&self) {
+        *self.rung.lock() = true;
+        self.rings.notify_one();
+    }
+
+    /// Returns when it is rung, or was since the last call, and after `limit` at the latest.
+    fn wait(&self, limit: Duration) {
+        let mut rung = self.rung.lock();
+        if !*rung {
+            self.rings.wait_for(&mut rung, limit);
+        }
+        *rung = false;
+    }
+}
 
 #[expect(
     unsafe_code,
@@ -27,21 +60,39 @@ unsafe impl Send for EventQueue {}
 impl EventQueue {
     /// The queue of `consumer`, which must have a group id; `None` without.
     #[expect(unsafe_code, reason = "rdkafka hides the consumer's queue")]
-    pub(super) fn of<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> Option<Self> {
+    pub(super) fn of<C: ConsumerContext>(consumer: &mut BaseConsumer<C>) -> Option<Self> {
         // SAFETY: the client pointer is valid while the consumer lives. The call returns a new reference or null.
         let queue = unsafe { rd::rd_kafka_queue_get_consumer(consumer.client().native_ptr()) };
-        NonNull::new(queue).map(Self)
+        let queue = NonNull::new(queue)?;
+        let bell = Arc::new(Bell::default());
+        let rung = Arc::clone(&bell);
+        consumer.set_nonempty_callback(move || rung.ring());
+        Some(Self { queue, bell })
     }
 
     /// The next event, waited for.
+    pub(super) fn poll(&self, timeout: Duration) -> Option<Event> {
+        let begun = Instant::now();
+        loop {
+            if let Some(event) = self.take() {
+                return Some(event);
+            }
+            let left = timeout.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                return None;
+            }
+            self.bell.wait(left.min(LOOK_AGAIN));
+        }
+    }
+
+    /// The next event, if there is one.
     #[expect(
         unsafe_code,
         reason = "rdkafka's poll loses the topic of an end of partition"
     )]
-    pub(super) fn poll(&self, timeout: Duration) -> Option<Event> {
-        let millis = c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX);
+    fn take(&self) -> Option<Event> {
         // SAFETY: the queue is valid until dropped; the event returned is ours.
-        NonNull::new(unsafe { rd::rd_kafka_queue_poll(self.0.as_ptr(), millis) }).map(Event)
+        NonNull::new(unsafe { rd::rd_kafka_queue_poll(self.queue.as_ptr(), 0) }).map(Event)
     }
 }
 
@@ -49,7 +100,7 @@ impl Drop for EventQueue {
     #[expect(unsafe_code, reason = "the queue's reference is given back")]
     fn drop(&mut self) {
         // SAFETY: ours, and used no more.
-        unsafe { rd::rd_kafka_queue_destroy(self.0.as_ptr()) }
+        unsafe { rd::rd_kafka_queue_destroy(self.queue.as_ptr()) }
     }
 }
 

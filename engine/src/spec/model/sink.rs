@@ -31,6 +31,35 @@ pub enum SinkTarget {
 pub enum Mode {
     /// Writes what the SQL returns.
     Append,
+    /// Keeps the target equal to the source, key by key.
+    Upsert {
+        /// `truncate:`.
+        truncate: TruncatePolicy,
+        /// `unavailable:`.
+        unavailable: UnavailablePolicy,
+    },
+}
+
+/// What a truncate of the source table does to a target that is kept by key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TruncatePolicy {
+    /// Empties the target, in order.
+    Apply,
+    /// Nothing.
+    Ignore,
+    /// Stops the pipeline.
+    Fail,
+}
+
+/// What happens where a value was not sent, because it had not changed, and is nowhere to be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnavailablePolicy {
+    /// Stops the pipeline.
+    Error,
+    /// Null is written.
+    Null,
+    /// The event is set aside; its row stays as it was.
+    Quarantine,
 }
 
 /// An Iceberg table in a catalog.

@@ -1,0 +1,73 @@
+//! `mode: upsert` through the real binary: whatever the batches and restarts, the target is the source's table.
+
+mod fixtures;
+mod policies;
+mod unsent;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tests::engine::{Engine, Outcome};
+use tests::python::{Location, Reader, Readers};
+use tests::repository;
+
+const RUN: Duration = Duration::from_secs(120);
+
+/// A pipeline from captured messages into a table that is kept by key.
+struct Pipeline {
+    folder: TempDir,
+}
+
+impl Pipeline {
+    /// `source` and `sink` are further lines of their blocks; an empty `sql` is none.
+    fn new(messages: &str, topic: &str, source: &str, sql: &str, sink: &str) -> Self {
+        let folder = TempDir::with_prefix("engine-upsert-").expect("a temporary folder");
+        let messages = repository::path(&format!("tests/fixtures/{messages}"));
+        let transform = match sql {
+            "" => String::new(),
+            sql => format!("transform: |\n  {sql}\n"),
+        };
+        let yaml = format!(
+            "pipeline: {{ name: p }}\nsource:\n  type: kafka\n  name: t\n  bootstrap_servers: file:{}\n  topics: [{topic}]\n  tables: [\"*\"]\n{source}{transform}sink:\n  type: delta\n  path: out\n  mode: upsert\n{sink}",
+            messages.display()
+        );
+        fs::write(folder.path().join("p.yaml"), yaml).expect("a temporary folder is writable");
+        Self { folder }
+    }
+
+    fn engine(&self, arguments: &[&str]) -> Engine {
+        Engine::new(arguments.iter().copied()).current_dir(self.folder.path())
+    }
+
+    fn run(&self, batch: usize) -> Outcome {
+        let batch = format!("pipeline.batch.max_records={batch}");
+        self.engine(&["run", "--once", "p.yaml", "--set", &batch])
+            .run(RUN)
+    }
+
+    fn table(&self) -> PathBuf {
+        self.folder.path().join("out")
+    }
+
+    /// The table's rows by the text of `key`, as two independent readers agree on them.
+    fn rows(&self, readers: &Readers, key: &str) -> BTreeMap<String, Value> {
+        let location = Location::Delta(self.table());
+        let [one, other] =
+            Reader::DELTA.map(|reader| by_key(readers.read(reader, &location).rows, key));
+        assert_eq!(one, other, "two readers disagree");
+        one
+    }
+}
+
+fn by_key(rows: Vec<Value>, key: &str) -> BTreeMap<String, Value> {
+    let mut found = BTreeMap::new();
+    for row in rows {
+        let id = row[key].to_string();
+        assert!(found.insert(id, row).is_none(), "a key is there twice");
+    }
+    found
+}
