@@ -46,6 +46,7 @@ use crate::lake::keys::KeySet;
 use crate::lake::locate::KeyColumn;
 use crate::lake::shape::Missing;
 use crate::sink::protocol::{Standing, check_batch};
+use crate::sink::sidecar::Sidecar;
 use crate::sink::{Fetched, Receipt, Sink, UpsertSink, failpoint};
 use crate::spec::model::{IcebergTableSpec, PartitionField};
 use bounds::constants;
@@ -437,6 +438,10 @@ struct Attempt {
 impl Sink for IcebergUpsert {
     fn schema(&self) -> SchemaRef {
         self.sink.schema()
+    }
+
+    fn sidecar(&self) -> Option<Arc<dyn Sidecar>> {
+        self.sink.sidecar()
     }
 
     async fn progress(&mut self) -> Result<Position> {
