@@ -4,7 +4,7 @@ use tests::need;
 use tests::python::Readers;
 use tests::repository;
 
-use super::Pipeline;
+use super::{Format, Pipeline};
 
 const CUSTOMERS: &str = "  columns: |
     customer_id BIGINT NOT NULL PRIMARY KEY, email TEXT, first_name TEXT, last_name TEXT, phone TEXT, city TEXT,
@@ -23,23 +23,36 @@ fn customers() -> Vec<[String; 4]> {
     rows.collect()
 }
 
+/// Each length of batches, into both formats.
+fn runs<const N: usize>(batches: [usize; N]) -> impl Iterator<Item = (Format, usize)> {
+    let formats = Format::BOTH.into_iter();
+    formats.flat_map(move |format| batches.map(|batch| (format, batch)))
+}
+
 #[test]
 fn customers_equal_the_database_in_batches_of_any_length() {
     let readers = need!(Readers::ready());
     let expected = customers();
     assert!(expected.len() > 500);
-    for batch in [50_000, 61] {
-        let pipeline = Pipeline::new("customers.jsonl", CUSTOMERS_TOPIC, CUSTOMERS, "", "");
+    for (format, batch) in runs([50_000, 61]) {
+        let pipeline = Pipeline::into_format(
+            format,
+            "customers.jsonl",
+            CUSTOMERS_TOPIC,
+            CUSTOMERS,
+            "",
+            "",
+        );
         pipeline.run(batch).expect_code(0);
         let rows = pipeline.rows(&readers, "customer_id");
-        assert_eq!(rows.len(), expected.len(), "batches of {batch}");
+        assert_eq!(rows.len(), expected.len(), "batches of {batch}, {format:?}");
         for [id, email, tier, value] in &expected {
             let row = &rows[id];
             let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
             assert_eq!(
                 [text("email"), text("tier"), text("lifetime_value")],
                 [email.clone(), tier.clone(), value.clone()],
-                "customer {id} in batches of {batch}"
+                "customer {id} in batches of {batch}, {format:?}"
             );
         }
         let again = pipeline.run(batch).expect_code(0);
@@ -57,14 +70,21 @@ fn rows_that_stop_matching_are_deleted_and_renamed_keys_are_followed() {
         .collect();
     assert!(gold.len() > 50);
     let sql = "SELECT upper(email) AS mail, customer_id AS id, tier FROM t WHERE tier = 'Gold'";
-    for batch in [50_000, 100] {
-        let pipeline = Pipeline::new("customers.jsonl", CUSTOMERS_TOPIC, CUSTOMERS, sql, "");
+    for (format, batch) in runs([50_000, 100]) {
+        let pipeline = Pipeline::into_format(
+            format,
+            "customers.jsonl",
+            CUSTOMERS_TOPIC,
+            CUSTOMERS,
+            sql,
+            "",
+        );
         pipeline.run(batch).expect_code(0);
         let mut found: Vec<String> = pipeline.rows(&readers, "id").into_keys().collect();
         let mut expected = gold.clone();
         found.sort();
         expected.sort();
-        assert_eq!(found, expected, "batches of {batch}");
+        assert_eq!(found, expected, "batches of {batch}, {format:?}");
     }
 }
 
@@ -74,16 +94,22 @@ fn rows_that_stop_matching_are_deleted_and_renamed_keys_are_followed() {
 fn events_sent_again_do_not_exchange_rows() {
     let readers = need!(Readers::ready());
     let columns = "  columns: \"id BIGINT PRIMARY KEY, body TEXT, n INT\"\n";
-    for batch in [1, 4, 10, 1_000] {
-        let pipeline = Pipeline::new("swap.jsonl", "again.public.docs", columns, "", "");
+    for (format, batch) in runs([1, 4, 10, 1_000]) {
+        let pipeline =
+            Pipeline::into_format(format, "swap.jsonl", "again.public.docs", columns, "", "");
         pipeline.run(batch).expect_code(0);
         let rows = pipeline.rows(&readers, "id");
         let body = |id: &str| rows[id]["body"].as_str().expect("a text")[..1].to_owned();
-        assert_eq!(rows.len(), 4, "batches of {batch}: {:?}", rows.keys());
+        assert_eq!(
+            rows.len(),
+            4,
+            "batches of {batch}, {format:?}: {:?}",
+            rows.keys()
+        );
         assert_eq!(
             [body("1"), body("2"), body("31")],
             ["B", "A", "C"],
-            "batches of {batch}"
+            "batches of {batch}, {format:?}"
         );
         assert_eq!(rows["99"]["n"], 0);
     }
@@ -93,12 +119,19 @@ fn events_sent_again_do_not_exchange_rows() {
 #[test]
 fn columns_that_come_and_go_in_mid_topic() {
     let readers = need!(Readers::ready());
-    for batch in [1, 3, 1_000] {
-        let pipeline = Pipeline::new("docs.schema.jsonl", "pgschema.public.docs", "", "", "");
+    for (format, batch) in runs([1, 3, 1_000]) {
+        let pipeline = Pipeline::into_format(
+            format,
+            "docs.schema.jsonl",
+            "pgschema.public.docs",
+            "",
+            "",
+            "",
+        );
         pipeline.run(batch).expect_code(0);
         let rows = pipeline.rows(&readers, "id");
         let keys: Vec<&str> = rows.keys().map(String::as_str).collect();
-        assert_eq!(keys, ["20", "3", "4"], "batches of {batch}");
+        assert_eq!(keys, ["20", "3", "4"], "batches of {batch}, {format:?}");
         assert_eq!(rows["20"]["body"].as_str().map(str::len), Some(12_800));
         assert_eq!(rows["3"]["title"], "third!");
         assert_eq!(rows["4"]["headline"], "fourth");

@@ -6,25 +6,57 @@ mod unsent;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 use tests::engine::{Engine, Outcome};
-use tests::python::{Location, Reader, Readers};
+use tests::python::{Location, Readers};
 use tests::repository;
 
 const RUN: Duration = Duration::from_secs(120);
 
+/// Both formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Delta,
+    Iceberg,
+}
+
+impl Format {
+    const BOTH: [Self; 2] = [Self::Delta, Self::Iceberg];
+
+    fn yaml(self) -> &'static str {
+        match self {
+            Self::Delta => "  type: delta\n  path: out\n",
+            Self::Iceberg => {
+                "  type: iceberg\n  catalog: { type: sql, name: lake, uri: \"sqlite://catalog.db\", warehouse: wh }\n  table: db.t\n"
+            }
+        }
+    }
+}
+
 /// A pipeline from captured messages into a table that is kept by key.
 struct Pipeline {
     folder: TempDir,
+    format: Format,
 }
 
 impl Pipeline {
     /// `source` and `sink` are further lines of their blocks; an empty `sql` is none.
     fn new(messages: &str, topic: &str, source: &str, sql: &str, sink: &str) -> Self {
+        Self::into_format(Format::Delta, messages, topic, source, sql, sink)
+    }
+
+    /// As [`Pipeline::new`], into a table of either format.
+    fn into_format(
+        format: Format,
+        messages: &str,
+        topic: &str,
+        source: &str,
+        sql: &str,
+        sink: &str,
+    ) -> Self {
         let folder = TempDir::with_prefix("engine-upsert-").expect("a temporary folder");
         let messages = repository::path(&format!("tests/fixtures/{messages}"));
         let transform = match sql {
@@ -32,11 +64,12 @@ impl Pipeline {
             sql => format!("transform: |\n  {sql}\n"),
         };
         let yaml = format!(
-            "pipeline: {{ name: p }}\nsource:\n  type: kafka\n  name: t\n  bootstrap_servers: file:{}\n  topics: [{topic}]\n  tables: [\"*\"]\n{source}{transform}sink:\n  type: delta\n  path: out\n  mode: upsert\n{sink}",
-            messages.display()
+            "pipeline: {{ name: p }}\nsource:\n  type: kafka\n  name: t\n  bootstrap_servers: file:{}\n  topics: [{topic}]\n  tables: [\"*\"]\n{source}{transform}sink:\n{}  mode: upsert\n{sink}",
+            messages.display(),
+            format.yaml()
         );
         fs::write(folder.path().join("p.yaml"), yaml).expect("a temporary folder is writable");
-        Self { folder }
+        Self { folder, format }
     }
 
     fn engine(&self, arguments: &[&str]) -> Engine {
@@ -49,15 +82,24 @@ impl Pipeline {
             .run(RUN)
     }
 
-    fn table(&self) -> PathBuf {
-        self.folder.path().join("out")
+    fn table(&self) -> Location {
+        let folder = self.folder.path();
+        match self.format {
+            Format::Delta => Location::Delta(folder.join("out")),
+            Format::Iceberg => Location::Iceberg {
+                catalog: folder.join("catalog.db"),
+                name: "lake".to_owned(),
+                table: "db.t".to_owned(),
+            },
+        }
     }
 
     /// The table's rows by the text of `key`, as two independent readers agree on them.
     fn rows(&self, readers: &Readers, key: &str) -> BTreeMap<String, Value> {
-        let location = Location::Delta(self.table());
-        let [one, other] =
-            Reader::DELTA.map(|reader| by_key(readers.read(reader, &location).rows, key));
+        let location = self.table();
+        let [one, other] = location
+            .readers()
+            .map(|reader| by_key(readers.read(reader, &location).rows, key));
         assert_eq!(one, other, "two readers disagree");
         one
     }

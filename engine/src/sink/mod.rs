@@ -27,8 +27,8 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
+use sql::Result;
 use sql::change::{NetChange, Position, Span};
-use sql::{Error, Result};
 
 pub use self::sidecar::Sidecar;
 use crate::lake::schema::{TableFormat, target_schema};
@@ -209,10 +209,11 @@ pub async fn open_upsert(
                 delta::DeltaUpsert::open(table, pipeline, &target, &partition_by, key, missing);
             Ok(Box::new(sink.await?))
         }
-        SinkTarget::Iceberg(_) => Err(Error::config(
-            "upserts into Iceberg tables are not built yet",
-        )
-        .at(spec.at.clone())
-        .expected("`mode: append`, or a Delta table")),
+        SinkTarget::Iceberg(table) => {
+            let target = target_schema(output, TableFormat::Iceberg)?;
+            let fields = &spec.partition_by;
+            let sink = iceberg::IcebergUpsert::open(table, pipeline, &target, fields, key, missing);
+            Ok(Box::new(sink.await?))
+        }
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn read(root: &mut Block<'_>) -> Result<SinkSpec> {
     };
     let shared = ["type", "mode", "partition_by", "storage_options"];
     block.only(&[&shared, own, &UPSERT].concat(), &NOT_BUILT)?;
-    let mode = mode(&mut block, kind)?;
+    let mode = mode(&mut block)?;
     let target = match kind {
         Kind::Delta => {
             let mut table = delta_table(&mut block)?;
@@ -73,7 +73,7 @@ pub(super) fn is_upsert(root: &mut Block<'_>) -> bool {
     })
 }
 
-fn mode(block: &mut Block<'_>, kind: Kind) -> Result<Mode> {
+fn mode(block: &mut Block<'_>) -> Result<Mode> {
     let upsert = block
         .required("mode", "`append` or `upsert`")?
         .choice(&[("append", false), ("upsert", true)], &[])?;
@@ -88,13 +88,6 @@ fn mode(block: &mut Block<'_>, kind: Kind) -> Result<Mode> {
                 .expected("it only with `mode: upsert`")
                 .remedy("remove it, or set `mode: upsert`")),
         };
-    }
-    if kind == Kind::Iceberg {
-        let field = block.required("mode", "`append`")?;
-        return Err(field
-            .error("`mode: upsert` into an Iceberg table is not built yet")
-            .expected("`append`, or a Delta table")
-            .remedy("use `mode: append`, or `type: delta`"));
     }
     let truncate = block.value("truncate", "apply", |field| {
         let words = [

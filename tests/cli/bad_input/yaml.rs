@@ -77,13 +77,6 @@ fn what_is_not_built_yet_is_refused() {
             "\n  at: pipeline.yaml:79:1 (quality)",
             "\n  next: remove the block",
         ]);
-    Case::iceberg()
-        .edit("mode: append", "mode: upsert")
-        .refused(&[
-            "error: `mode: upsert` into an Iceberg table is not built yet",
-            "\n  at: pipeline.yaml:93:9 (sink.mode)",
-            "\n  next: use `mode: append`, or `type: delta`",
-        ]);
 }
 
 #[test]

@@ -48,7 +48,11 @@ async fn child() {
         return;
     };
     let end = std::env::var("UPSERT_TEST_END").map_or(END, |end| end.parse().unwrap());
-    let bench = Bench::in_folder(Kind::Delta, shape(), Path::new(&folder));
+    let kind = match std::env::var("UPSERT_TEST_KIND").as_deref() {
+        Ok("iceberg") => Kind::Iceberg,
+        _ => Kind::Delta,
+    };
+    let bench = Bench::in_folder(kind, shape(), Path::new(&folder));
     let mut sink = bench.sink().await;
     let stored = sink.progress().await.unwrap();
     let mut from = stored.get(&Partition::new(TOPIC, 0)).unwrap_or(0);
@@ -77,7 +81,7 @@ fn bytes_read() -> u64 {
         .unwrap()
 }
 
-fn run(folder: &Path, variable: &str, value: &str) -> Output {
+fn run(kind: Kind, folder: &Path, variable: &str, value: &str) -> Output {
     Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
@@ -86,15 +90,25 @@ fn run(folder: &Path, variable: &str, value: &str) -> Output {
             "--nocapture",
         ])
         .env("UPSERT_TEST_FOLDER", folder)
+        .env(
+            "UPSERT_TEST_KIND",
+            if kind == Kind::Iceberg {
+                "iceberg"
+            } else {
+                "delta"
+            },
+        )
         .env(variable, value)
         .output()
         .unwrap()
 }
 
-async fn is_right(folder: &Path) {
-    let bench = Bench::in_folder(Kind::Delta, shape(), folder);
+async fn is_right(kind: Kind, folder: &Path) {
+    let bench = Bench::in_folder(kind, shape(), folder);
     assert_eq!(bench.rows().await, expected(END));
-    bench.feed_tells_every_version();
+    if kind == Kind::Delta {
+        bench.feed_tells_every_version();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -106,12 +120,14 @@ async fn a_kill_at_every_point_loses_and_doubles_nothing() {
         "after_commit:1",
         "after_commit:5",
     ] {
-        let folder = TempDir::new().unwrap();
-        let killed = run(folder.path(), "ENGINE_FAILPOINT", point);
-        assert_eq!(killed.status.signal(), Some(9), "{killed:?}");
-        let second = run(folder.path(), "ENGINE_FAILPOINT", "");
-        assert!(second.status.success(), "{second:?}");
-        is_right(folder.path()).await;
+        for kind in [Kind::Delta, Kind::Iceberg] {
+            let folder = TempDir::new().unwrap();
+            let killed = run(kind, folder.path(), "ENGINE_FAILPOINT", point);
+            assert_eq!(killed.status.signal(), Some(9), "{killed:?}");
+            let second = run(kind, folder.path(), "ENGINE_FAILPOINT", "");
+            assert!(second.status.success(), "{second:?}");
+            is_right(kind, folder.path()).await;
+        }
     }
 }
 
@@ -121,20 +137,22 @@ async fn a_lost_answer_is_resolved_by_the_sink_or_by_the_next_call() {
         ("in_commit:2", "to 2 already_landed false"),
         ("after_commit:2", "to 2 already_landed true"),
     ] {
-        let folder = TempDir::new().unwrap();
-        let run = run(folder.path(), "ENGINE_FAILPOINT_ERROR", point);
-        assert!(run.status.success(), "{run:?}");
-        let output = String::from_utf8_lossy(&run.stdout).into_owned();
-        assert!(output.contains(said), "{output}");
-        assert!(output.contains("to 3 already_landed false"), "{output}");
-        is_right(folder.path()).await;
+        for kind in [Kind::Delta, Kind::Iceberg] {
+            let folder = TempDir::new().unwrap();
+            let run = run(kind, folder.path(), "ENGINE_FAILPOINT_ERROR", point);
+            assert!(run.status.success(), "{run:?}");
+            let output = String::from_utf8_lossy(&run.stdout).into_owned();
+            assert!(output.contains(said), "{output}");
+            assert!(output.contains("to 3 already_landed false"), "{output}");
+            is_right(kind, folder.path()).await;
+        }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upsert_reads_no_more_when_the_table_is_older() {
     let folder = TempDir::new().unwrap();
-    let run = run(folder.path(), "UPSERT_TEST_END", "60");
+    let run = run(Kind::Delta, folder.path(), "UPSERT_TEST_END", "60");
     assert!(run.status.success(), "{run:?}");
     let said = String::from_utf8_lossy(&run.stdout).into_owned();
     let read = |version: u64| -> u64 {

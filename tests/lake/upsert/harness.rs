@@ -10,15 +10,18 @@ use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use datafusion::prelude::SessionContext;
 use engine::lake::delta::delta_provider;
+use engine::lake::iceberg::iceberg_provider;
+use engine::lake::schema::{TableFormat, target_schema};
 use engine::sink::delta::DeltaUpsert;
+use engine::sink::iceberg::IcebergUpsert;
 use engine::sink::memory::MemoryTable;
 use engine::sink::{Missing, Receipt, UpsertSink};
-use engine::spec::model::DeltaTableSpec;
+use engine::spec::model::{DeltaTableSpec, PartitionField, PartitionTransform};
 use serde_json::Value;
 use sql::change::{NetChange, Partition, Span};
 use tempfile::TempDir;
 
-use crate::lake::harness::{delta_spec, span};
+use crate::lake::harness::{delta_spec, iceberg_spec, span};
 
 pub use crate::lake::harness::Kind;
 
@@ -118,8 +121,22 @@ impl Bench {
                 )
                 .await?,
             ),
-            Kind::Iceberg => panic!("no upserts into Iceberg here"),
+            Kind::Iceberg => Box::new(self.iceberg(pipeline).await?),
         })
+    }
+
+    pub async fn iceberg(&self, pipeline: &str) -> sql::Result<IcebergUpsert> {
+        let target = target_schema(&self.shape.schema, TableFormat::Iceberg)?;
+        let partitions: Vec<_> = self.shape.partition_by.iter().map(|by| field(by)).collect();
+        IcebergUpsert::open(
+            &iceberg_spec(&self.folder),
+            pipeline,
+            &target,
+            &partitions,
+            &self.shape.key,
+            Missing::Refuse,
+        )
+        .await
     }
 
     pub async fn sink(&self) -> Box<dyn UpsertSink> {
@@ -136,6 +153,9 @@ impl Bench {
             let schema = Arc::new(self.shape.schema.clone());
             let schema = rows.first().map_or(schema, |batch| batch.schema());
             return Arc::new(MemTable::try_new(schema, vec![rows]).unwrap());
+        }
+        if self.kind == Kind::Iceberg {
+            return iceberg_provider(&iceberg_spec(&self.folder)).await.unwrap();
         }
         delta_provider(&self.spec()).await.unwrap()
     }
@@ -199,6 +219,27 @@ impl Bench {
                     && !text.contains("_change_data")
             })
             .collect()
+    }
+}
+
+/// A partition field: a column, or `bucket:8:column`, `truncate:2:column`.
+fn field(by: &str) -> PartitionField {
+    let words: Vec<_> = by.split(':').collect();
+    let (transform, column) = match words.as_slice() {
+        ["bucket", buckets, column] => (
+            PartitionTransform::Bucket(buckets.parse().unwrap()),
+            *column,
+        ),
+        ["truncate", width, column] => (
+            PartitionTransform::Truncate(width.parse().unwrap()),
+            *column,
+        ),
+        _ => (PartitionTransform::Identity, by),
+    };
+    PartitionField {
+        column: column.to_owned(),
+        transform,
+        at: "p.yaml:9:3 (sink.partition_by[0])".to_owned(),
     }
 }
 

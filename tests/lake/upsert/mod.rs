@@ -6,6 +6,7 @@ mod crash;
 mod delta;
 mod feed;
 mod harness;
+mod iceberg;
 mod keys;
 mod model;
 mod races;

@@ -1,4 +1,4 @@
-//! The compare-and-swap of a transaction, on the table that was checked and on no other.
+//! The compare-and-swap of a commit, on the table that was checked and on no other.
 //!
 //! The library's transaction loads the table anew before it applies its actions, and swaps with the catalog's own
 //! update, which loads it once more. [`Guard`] hands it the table whose positions were checked, and swaps from that
@@ -15,6 +15,7 @@ use iceberg::transaction::Transaction;
 use iceberg::{
     Catalog, Error as IcebergError, ErrorKind as IcebergKind, MetadataLocation, Namespace,
     NamespaceIdent, Result as IcebergResult, TableCommit, TableCreation, TableIdent,
+    TableRequirement, TableUpdate,
 };
 
 use super::{IcebergSink, dated};
@@ -50,12 +51,17 @@ struct Guard<'a> {
 }
 
 impl OpenCatalog {
-    /// `base` after `commit`, whose snapshots are dated no earlier than `base`.
-    fn staged(&self, mut commit: TableCommit, base: &Table) -> IcebergResult<Table> {
-        for requirement in commit.take_requirements() {
+    /// `base` after `updates`, whose snapshots are dated no earlier than `base`.
+    fn staged(
+        &self,
+        requirements: &[TableRequirement],
+        updates: Vec<TableUpdate>,
+        base: &Table,
+    ) -> IcebergResult<Table> {
+        for requirement in requirements {
             requirement.check(Some(base.metadata()))?;
         }
-        let metadata = dated::applied(commit.take_updates(), base)?;
+        let metadata = dated::applied(updates, base)?;
         let location = MetadataLocation::from_str(base.metadata_location_result()?)?
             .with_next_version()
             .with_new_metadata(&metadata)
@@ -87,15 +93,31 @@ impl IcebergSink {
             error,
             unclear: false,
         })?;
-        let guard = Guard {
-            catalog: &self.catalog,
-            base: &self.table,
-            aged,
-            unclear: AtomicBool::new(false),
-        };
+        let guard = Guard::new(&self.catalog, &self.table, aged);
         let done = transaction.commit(&guard).await;
         let unclear = guard.unclear.load(Ordering::Relaxed);
         let table = done.map_err(|error| Failed { error, unclear })?;
+        self.moved_to(table).await
+    }
+
+    /// Commits `updates`, which were made from the sink's table, to that very table.
+    pub(super) async fn swap_updates(
+        &mut self,
+        requirements: &[TableRequirement],
+        updates: Vec<TableUpdate>,
+    ) -> Result<(), Failed> {
+        let guard = Guard::new(&self.catalog, &self.table, None);
+        let staged = self.catalog.staged(requirements, updates, &self.table);
+        let done = match staged {
+            Ok(staged) => guard.exchange(staged).await,
+            Err(error) => Err(error),
+        };
+        let unclear = guard.unclear.load(Ordering::Relaxed);
+        let table = done.map_err(|error| Failed { error, unclear })?;
+        self.moved_to(table).await
+    }
+
+    async fn moved_to(&mut self, table: Table) -> Result<(), Failed> {
         let old = dropped_metadata(self.table.metadata(), table.metadata());
         self.table = table;
         for location in old {
@@ -141,19 +163,20 @@ fn foreign<T>(what: &str) -> IcebergResult<T> {
     ))
 }
 
-#[async_trait]
-impl Catalog for Guard<'_> {
-    async fn load_table(&self, _table: &TableIdent) -> IcebergResult<Table> {
-        Ok(self.aged.as_ref().unwrap_or(self.base).clone())
+impl<'a> Guard<'a> {
+    fn new(catalog: &'a OpenCatalog, base: &'a Table, aged: Option<Table>) -> Self {
+        Self {
+            catalog,
+            base,
+            aged,
+            unclear: AtomicBool::new(false),
+        }
     }
 
-    async fn update_table(&self, commit: TableCommit) -> IcebergResult<Table> {
-        let ident = commit.identifier().clone();
+    /// Writes the metadata file of `staged` and moves the catalog to it, if it still stands at the base.
+    async fn exchange(&self, staged: Table) -> IcebergResult<Table> {
+        let ident = staged.identifier().clone();
         let from = self.base.metadata_location_result()?.to_owned();
-        let staged = match self.aged {
-            None => commit.apply(self.base.clone())?,
-            Some(_) => self.catalog.staged(commit, self.base)?,
-        };
         let to = staged.metadata_location_result()?.to_owned();
         staged
             .metadata()
@@ -181,6 +204,25 @@ impl Catalog for Guard<'_> {
             tracing::debug!(path = to, error = %error, "cannot delete an unused file");
         }
         Err(conflict(&ident))
+    }
+}
+
+#[async_trait]
+impl Catalog for Guard<'_> {
+    async fn load_table(&self, _table: &TableIdent) -> IcebergResult<Table> {
+        Ok(self.aged.as_ref().unwrap_or(self.base).clone())
+    }
+
+    async fn update_table(&self, mut commit: TableCommit) -> IcebergResult<Table> {
+        let staged = match self.aged {
+            None => commit.apply(self.base.clone())?,
+            Some(_) => {
+                let requirements = commit.take_requirements();
+                let updates = commit.take_updates();
+                self.catalog.staged(&requirements, updates, self.base)?
+            }
+        };
+        self.exchange(staged).await
     }
 
     async fn list_namespaces(

@@ -38,7 +38,7 @@ pub(super) fn aged(metadata: &TableMetadata, now: i64) -> IcebergResult<TableMet
     serde_json::from_value(copy).map_err(unreadable)
 }
 
-/// The metadata of `base` after `updates`, whose snapshots get the time of the last change of `base`.
+/// The metadata of `base` after `updates`, whose snapshots are no older than the last change of `base`.
 pub(super) fn applied(updates: Vec<TableUpdate>, base: &Table) -> IcebergResult<TableMetadata> {
     let newest = newest(base.metadata());
     let location = base.metadata_location_result()?.to_owned();
@@ -56,7 +56,7 @@ fn redated(update: TableUpdate, time: i64) -> IcebergResult<TableUpdate> {
     let mut value = serde_json::to_value(update).map_err(unreadable)?;
     let dated = value.pointer_mut("/snapshot/timestamp-ms");
     if let Some(dated) = dated {
-        *dated = time.into();
+        *dated = dated.as_i64().map_or(time, |own| own.max(time)).into();
     }
     serde_json::from_value(value).map_err(unreadable)
 }

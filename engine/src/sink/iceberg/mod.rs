@@ -1,4 +1,4 @@
-//! Appends to an Iceberg table, exactly once.
+//! Appends to an Iceberg table and upserts into it ([`IcebergUpsert`]), exactly once.
 //!
 //! One commit makes one snapshot, also of a batch without rows. Its summary holds the positions that moved, as
 //! `engine.<pipeline>.pos.<topic>.<partition>`; table properties of the same names mirror them in the same commit, for
@@ -9,6 +9,8 @@ mod append;
 mod commit;
 mod dated;
 mod progress;
+mod settle;
+mod upsert;
 mod write;
 
 use std::sync::Arc;
@@ -33,6 +35,7 @@ use crate::lake::partitions::check_partitions;
 use crate::lake::schema::{TableFormat, target_schema, without_metadata};
 use crate::lake::shape::{Missing, added_columns, check_shape};
 use crate::spec::model::{IcebergTableSpec, PartitionField};
+pub use upsert::IcebergUpsert;
 
 /// A writer of one Iceberg table for one pipeline.
 #[derive(Debug)]

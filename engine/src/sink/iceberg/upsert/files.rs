@@ -1,0 +1,254 @@
+//! The files of a snapshot, out of its manifests.
+//!
+//! Manifests never change, so each is read once and kept under its path as long as the snapshot lists it. Memory: for each
+//! data file its path, partition and the bounds of the key columns, some 300 bytes; statistics of other columns are dropped.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::DataType;
+use futures::{StreamExt as _, TryStreamExt as _};
+use iceberg::metadata_columns::RESERVED_FIELD_ID_DELETE_FILE_PATH;
+use iceberg::spec::{
+    DataContentType, DataFileFormat, Datum, Manifest, ManifestContentType, ManifestEntry,
+    ManifestFile, PrimitiveLiteral, Struct,
+};
+use iceberg::table::Table;
+use sql::{Error, Result};
+
+use super::bounds::bounds;
+use crate::lake::iceberg::iceberg_error;
+
+/// Manifests that are read at once.
+const PARALLEL: usize = 8;
+
+/// A data file that is part of a snapshot.
+#[derive(Debug)]
+pub(super) struct LiveFile {
+    pub(super) path: String,
+    pub(super) format: DataFileFormat,
+    pub(super) size: u64,
+    pub(super) rows: u64,
+    pub(super) sequence: i64,
+    pub(super) spec: i32,
+    pub(super) partition: Struct,
+}
+
+/// A position-delete file that is part of a snapshot.
+#[derive(Debug)]
+pub(super) struct LiveDelete {
+    pub(super) file: LiveFile,
+    pub(super) scope: Scope,
+}
+
+/// The data files that a position-delete file is about.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// One, by its path.
+    File(String),
+    /// Those of its partition whose path lies between the two.
+    Between(Option<String>, Option<String>),
+}
+
+/// What is kept of a manifest: its live entries.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub(super) data: Vec<LiveFile>,
+    pub(super) deletes: Vec<LiveDelete>,
+    /// Live equality deletes, which an upsert does not apply.
+    equality: Option<String>,
+    /// For each column of the key the smallest and the largest value of each data file.
+    pub(super) bounds: Vec<Option<(ArrayRef, ArrayRef)>>,
+}
+
+/// The live files of one snapshot.
+#[derive(Debug, Clone, Default)]
+pub(super) struct State {
+    pub(super) manifests: Vec<(ManifestFile, Arc<Listed>)>,
+}
+
+/// The manifests that were read.
+#[derive(Debug)]
+pub(super) struct Manifests {
+    /// Field ids and types of the key's columns.
+    pub(super) key: Vec<(i32, DataType)>,
+    known: HashMap<String, Arc<Listed>>,
+    read: Arc<AtomicU64>,
+}
+
+impl State {
+    pub(super) fn data(&self) -> impl Iterator<Item = &LiveFile> {
+        self.manifests.iter().flat_map(|(_, listed)| &listed.data)
+    }
+
+    pub(super) fn deletes(&self) -> impl Iterator<Item = &LiveDelete> {
+        self.manifests
+            .iter()
+            .flat_map(|(_, listed)| &listed.deletes)
+    }
+
+    /// The paths of all live files.
+    pub(super) fn paths(&self) -> HashSet<&str> {
+        let data = self.data().map(|file| file.path.as_str());
+        data.chain(self.deletes().map(|delete| delete.file.path.as_str()))
+            .collect()
+    }
+}
+
+impl Manifests {
+    pub(super) fn new(key: Vec<(i32, DataType)>, read: Arc<AtomicU64>) -> Self {
+        Self {
+            key,
+            known: HashMap::new(),
+            read,
+        }
+    }
+
+    /// The files of the table's current snapshot.
+    ///
+    /// # Errors
+    /// Of the storage; [`sql::ErrorKind::Config`] if the table has equality deletes.
+    pub(super) async fn state(&mut self, table: &Table, place: &str) -> Result<State> {
+        let failed = |error| iceberg_error("read the table's manifests", place, error);
+        let Some(snapshot) = table.metadata().current_snapshot() else {
+            return Ok(State::default());
+        };
+        let list = table.manifest_list_reader(snapshot).load().await;
+        let list = list.map_err(failed)?;
+        let kept: Vec<ManifestFile> = list
+            .consume_entries()
+            .into_iter()
+            .filter(|file| file.has_added_files() || file.has_existing_files())
+            .collect();
+        let mut reading = Vec::new();
+        for file in &kept {
+            if !self.known.contains_key(&file.manifest_path) {
+                reading.push(self.load(table, file));
+            }
+        }
+        let read: Vec<(String, Listed)> = futures::stream::iter(reading)
+            .buffer_unordered(PARALLEL)
+            .try_collect()
+            .await
+            .map_err(failed)?;
+        self.known
+            .extend(read.into_iter().map(|(path, new)| (path, Arc::new(new))));
+        let paths: HashSet<&str> = kept.iter().map(|f| f.manifest_path.as_str()).collect();
+        self.known.retain(|path, _| paths.contains(path.as_str()));
+        let mut manifests = Vec::with_capacity(kept.len());
+        for file in kept {
+            let listed = self.known.get(&file.manifest_path);
+            let listed = listed.ok_or_else(|| Error::internal("a manifest was lost"))?;
+            if let Some(path) = &listed.equality {
+                return Err(equality_deletes(path, place));
+            }
+            manifests.push((file, Arc::clone(listed)));
+        }
+        Ok(State { manifests })
+    }
+
+    async fn load(&self, table: &Table, file: &ManifestFile) -> iceberg::Result<(String, Listed)> {
+        let manifest = file.load_manifest(table.file_io()).await?;
+        let length = u64::try_from(file.manifest_length).unwrap_or(0);
+        self.read.fetch_add(length, Ordering::Relaxed);
+        Ok((file.manifest_path.clone(), self.listed(file, &manifest)))
+    }
+
+    fn listed(&self, file: &ManifestFile, manifest: &Manifest) -> Listed {
+        let live = || manifest.entries().iter().filter(|entry| entry.is_alive());
+        let mut listed = Listed {
+            data: Vec::new(),
+            deletes: Vec::new(),
+            equality: None,
+            bounds: Vec::new(),
+        };
+        for entry in live() {
+            let own = LiveFile::new(file, entry);
+            match entry.content_type() {
+                DataContentType::Data => listed.data.push(own),
+                DataContentType::PositionDeletes => listed.deletes.push(LiveDelete {
+                    scope: Scope::of(entry),
+                    file: own,
+                }),
+                DataContentType::EqualityDeletes => listed.equality = Some(own.path),
+            }
+        }
+        if file.content == ManifestContentType::Data {
+            for (id, data_type) in &self.key {
+                let mins = live().map(|entry| entry.data_file().lower_bounds().get(id));
+                let maxs = live().map(|entry| entry.data_file().upper_bounds().get(id));
+                let both = bounds(data_type, mins).zip(bounds(data_type, maxs));
+                listed.bounds.push(both);
+            }
+        }
+        listed
+    }
+}
+
+impl LiveFile {
+    fn new(manifest: &ManifestFile, entry: &ManifestEntry) -> Self {
+        let file = entry.data_file();
+        Self {
+            path: file.file_path().to_owned(),
+            format: file.file_format(),
+            size: file.file_size_in_bytes(),
+            rows: file.record_count(),
+            sequence: entry.sequence_number().unwrap_or(0),
+            spec: manifest.partition_spec_id,
+            partition: file.partition().clone(),
+        }
+    }
+}
+
+impl Scope {
+    fn of(entry: &ManifestEntry) -> Self {
+        let file = entry.data_file();
+        if let Some(path) = file.referenced_data_file() {
+            return Self::File(path);
+        }
+        let bound = |bounds: &HashMap<i32, Datum>| {
+            let bound = bounds.get(&RESERVED_FIELD_ID_DELETE_FILE_PATH)?;
+            match bound.literal() {
+                PrimitiveLiteral::String(path) => Some(path.clone()),
+                _ => None,
+            }
+        };
+        Self::Between(bound(file.lower_bounds()), bound(file.upper_bounds()))
+    }
+}
+
+impl LiveDelete {
+    /// Whether its positions may be of `data`, by the rules of the format.
+    pub(super) fn applies_to(&self, data: &LiveFile) -> bool {
+        if self.file.sequence < data.sequence {
+            return false;
+        }
+        match &self.scope {
+            Scope::File(path) => *path == data.path,
+            Scope::Between(least, most) => {
+                self.file.spec == data.spec
+                    && self.file.partition == data.partition
+                    && least.as_ref().is_none_or(|least| *least <= data.path)
+                    && most.as_ref().is_none_or(|most| data.path <= *most)
+            }
+        }
+    }
+
+    /// Whether it is about `data` and nothing else, so that another file may take its place.
+    pub(super) fn is_only_about(&self, data: &LiveFile) -> bool {
+        self.scope == Scope::File(data.path.clone())
+            && self.file.spec == data.spec
+            && self.file.partition == data.partition
+    }
+}
+
+fn equality_deletes(path: &str, place: &str) -> Error {
+    Error::config("the Iceberg table has equality deletes, which an upsert does not apply")
+        .at(place)
+        .expected("data files and position deletes")
+        .remedy(format!(
+            "Rewrite the table's data files with the tool that wrote the deletes, so that none are left (one is {path})."
+        ))
+}

@@ -1,0 +1,212 @@
+//! Position-delete files: reading them, and writing one for one data file.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray as _, Int64Array, RecordBatch, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use bytes::Bytes;
+use futures::TryStreamExt as _;
+use iceberg::metadata_columns::{
+    RESERVED_FIELD_ID_DELETE_FILE_PATH, RESERVED_FIELD_ID_DELETE_FILE_POS,
+};
+use iceberg::spec::{
+    DataContentType, DataFile, DataFileBuilder, DataFileFormat, Datum, PartitionKey,
+};
+use iceberg::table::Table;
+use iceberg::writer::file_writer::location_generator::{
+    DefaultLocationGenerator, LocationGenerator as _,
+};
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
+use parquet::arrow::{ArrowWriter, PARQUET_FIELD_ID_META_KEY, ProjectionMask};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use sql::{Error, Result};
+use uuid::Uuid;
+
+use super::files::LiveFile;
+use super::read::LakeReader;
+use crate::lake::iceberg::iceberg_error;
+use crate::lake::storage::storage_error;
+
+const PATH: &str = "file_path";
+const POSITION: &str = "pos";
+/// Rows that are encoded at once.
+const BATCH_ROWS: usize = 64 * 1024;
+
+/// The positions in a delete file, by data file, ascending.
+pub(super) async fn read(
+    reader: &LakeReader,
+    file: &LiveFile,
+) -> Result<HashMap<String, Vec<u64>>> {
+    let failed = |error: ParquetError| storage_error("read a delete file", &file.path, error);
+    if file.format != DataFileFormat::Parquet {
+        return Err(Error::config("a delete file is no Parquet file")
+            .at(&file.path)
+            .expected("position deletes in Parquet"));
+    }
+    let (opened, metadata) = reader
+        .open(&file.path, file.size, ArrowReaderOptions::new())
+        .await?;
+    let columns = [
+        (PATH, RESERVED_FIELD_ID_DELETE_FILE_PATH),
+        (POSITION, RESERVED_FIELD_ID_DELETE_FILE_POS),
+    ]
+    .map(|(name, id)| {
+        let by_id = |field: &Arc<Field>| {
+            let own = field.metadata().get(PARQUET_FIELD_ID_META_KEY);
+            own.is_some_and(|own| *own == id.to_string())
+        };
+        let fields = metadata.schema().fields();
+        let at = fields.iter().position(by_id);
+        at.or_else(|| fields.iter().position(|field| field.name() == name))
+            .ok_or_else(|| {
+                Error::config(format!("a delete file has no column `{name}`")).at(&file.path)
+            })
+    });
+    let [path_at, position_at] = columns;
+    let (path_at, position_at) = (path_at?, position_at?);
+    let mask = ProjectionMask::roots(metadata.parquet_schema(), [path_at, position_at]);
+    let mut stream = ParquetRecordBatchStreamBuilder::new_with_metadata(opened, metadata)
+        .with_projection(mask)
+        .build()
+        .map_err(failed)?;
+    let mut found: HashMap<String, Vec<u64>> = HashMap::new();
+    while let Some(batch) = stream.try_next().await.map_err(failed)? {
+        let (first, second) = if path_at < position_at {
+            (0, 1)
+        } else {
+            (1, 0)
+        };
+        let typed = |column: usize, data_type: &DataType| -> Result<ArrayRef> {
+            cast(batch.column(column), data_type).map_err(|error| {
+                Error::config("a delete file has columns of other types")
+                    .at(&file.path)
+                    .source(error)
+            })
+        };
+        let paths = typed(first, &DataType::Utf8)?;
+        let positions = typed(second, &DataType::Int64)?;
+        let pairs = paths
+            .as_string::<i32>()
+            .iter()
+            .zip(positions.as_primitive::<Int64Type>());
+        for (path, position) in pairs {
+            let (Some(path), Some(position)) = (path, position) else {
+                return Err(Error::config("a delete file has a null").at(&file.path));
+            };
+            let position = u64::try_from(position)
+                .map_err(|error| Error::config("a negative position").source(error))?;
+            match found.get_mut(path) {
+                Some(positions) => positions.push(position),
+                None => {
+                    found.insert(path.to_owned(), vec![position]);
+                }
+            }
+        }
+    }
+    for positions in found.values_mut() {
+        positions.sort_unstable();
+        positions.dedup();
+    }
+    Ok(found)
+}
+
+/// Writes the file that deletes the rows `positions` (ascending) of `data`. It is no part of the table until it is committed.
+/// Memory: the whole file, a few bytes a position.
+pub(super) async fn write(
+    table: &Table,
+    place: &str,
+    data: &LiveFile,
+    positions: &[u64],
+) -> Result<DataFile> {
+    let failed = |error| iceberg_error("write a delete file", place, error);
+    let metadata = table.metadata();
+    let spec = metadata.partition_spec_by_id(data.spec).ok_or_else(|| {
+        Error::config(format!("the table has no partition spec {}", data.spec)).at(place)
+    })?;
+    let key = PartitionKey::new(
+        spec.as_ref().clone(),
+        Arc::clone(metadata.current_schema()),
+        data.partition.clone(),
+    );
+    let locations = DefaultLocationGenerator::new(metadata).map_err(failed)?;
+    let name = format!("{}-deletes.parquet", Uuid::new_v4());
+    let path = locations.generate_location(Some(&key), &name);
+    let bytes = encode(&data.path, positions)?;
+    let size = bytes.len() as u64;
+    let output = table.file_io().new_output(&path).map_err(failed)?;
+    output.write(Bytes::from(bytes)).await.map_err(failed)?;
+    let bound = |position: Option<&u64>| {
+        let position = position.and_then(|position| i64::try_from(*position).ok());
+        HashMap::from([
+            (
+                RESERVED_FIELD_ID_DELETE_FILE_PATH,
+                Datum::string(&data.path),
+            ),
+            (
+                RESERVED_FIELD_ID_DELETE_FILE_POS,
+                Datum::long(position.unwrap_or(0)),
+            ),
+        ])
+    };
+    let count = positions.len() as u64;
+    let ids = [
+        RESERVED_FIELD_ID_DELETE_FILE_PATH,
+        RESERVED_FIELD_ID_DELETE_FILE_POS,
+    ];
+    DataFileBuilder::default()
+        .content(DataContentType::PositionDeletes)
+        .file_path(path)
+        .file_format(DataFileFormat::Parquet)
+        .partition(data.partition.clone())
+        .partition_spec_id(data.spec)
+        .record_count(count)
+        .file_size_in_bytes(size)
+        .value_counts(ids.iter().map(|id| (*id, count)).collect())
+        .null_value_counts(ids.iter().map(|id| (*id, 0)).collect())
+        .lower_bounds(bound(positions.first()))
+        .upper_bounds(bound(positions.last()))
+        .referenced_data_file(Some(data.path.clone()))
+        .build()
+        .map_err(|error| Error::internal("a delete file cannot be described").source(error))
+}
+
+fn encode(path: &str, positions: &[u64]) -> Result<Vec<u8>> {
+    let failed = |error: ParquetError| Error::internal("cannot encode deletes").source(error);
+    let field = |name: &str, data_type, id: i32| {
+        Field::new(name, data_type, false).with_metadata(HashMap::from([(
+            PARQUET_FIELD_ID_META_KEY.to_owned(),
+            id.to_string(),
+        )]))
+    };
+    let schema = Arc::new(Schema::new(vec![
+        field(PATH, DataType::Utf8, RESERVED_FIELD_ID_DELETE_FILE_PATH),
+        field(POSITION, DataType::Int64, RESERVED_FIELD_ID_DELETE_FILE_POS),
+    ]));
+    let level = ZstdLevel::try_new(1).map_err(failed)?;
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(level))
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        // Readers compare the path's bounds with data files' paths: never cut them.
+        .set_statistics_truncate_length(None)
+        .build();
+    let mut writer =
+        ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties)).map_err(failed)?;
+    for chunk in positions.chunks(BATCH_ROWS) {
+        let paths = StringArray::from_iter_values(chunk.iter().map(|_| path));
+        let numbers = chunk
+            .iter()
+            .map(|position| i64::try_from(*position))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| Error::internal("a position beyond 64 bits").source(error))?;
+        let columns: Vec<ArrayRef> = vec![Arc::new(paths), Arc::new(Int64Array::from(numbers))];
+        let batch = RecordBatch::try_new(Arc::clone(&schema), columns)
+            .map_err(|error| Error::internal("cannot encode deletes").source(error))?;
+        writer.write(&batch).map_err(failed)?;
+    }
+    writer.into_inner().map_err(failed)
+}

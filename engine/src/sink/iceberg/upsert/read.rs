@@ -1,0 +1,161 @@
+//! Data files through the catalog's storage: for the search, and rows by their numbers.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow::compute::take;
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use async_trait::async_trait;
+use futures::TryStreamExt as _;
+use iceberg::arrow::ArrowFileReader;
+use iceberg::io::{FileIO, FileMetadata};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection};
+use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStreamBuilder};
+use parquet::arrow::{PARQUET_FIELD_ID_META_KEY, ProjectionMask};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
+use sql::{Error, Result};
+
+use super::files::LiveFile;
+use crate::lake::cast::Caster;
+use crate::lake::iceberg::iceberg_error;
+use crate::lake::locate::{Counted, ParquetFiles};
+use crate::lake::storage::storage_error;
+
+/// Rows that are decoded at once.
+const BATCH_ROWS: usize = 8 * 1024;
+
+/// Reads files of one table and counts the bytes.
+#[derive(Debug, Clone)]
+pub(super) struct LakeReader {
+    pub(super) file_io: FileIO,
+    pub(super) read: Arc<AtomicU64>,
+}
+
+#[async_trait]
+impl ParquetFiles for LakeReader {
+    async fn open(&self, path: &str, size: u64) -> Result<Box<dyn AsyncFileReader>> {
+        let failed = |error| iceberg_error("open a data file", path, error);
+        let input = self.file_io.new_input(path).map_err(failed)?;
+        let reader = input.reader().await.map_err(failed)?;
+        Ok(Box::new(ArrowFileReader::new(
+            FileMetadata { size },
+            reader,
+        )))
+    }
+}
+
+impl LakeReader {
+    /// A file's reader and its footer, with the index of its pages where it has one.
+    pub(super) async fn open(
+        &self,
+        path: &str,
+        size: u64,
+        options: ArrowReaderOptions,
+    ) -> Result<(Counted, ArrowReaderMetadata)> {
+        let failed = |error: ParquetError| storage_error("read a data file", path, error);
+        let opened = ParquetFiles::open(self, path, size).await?;
+        let mut reader = Counted::new(opened, size, Arc::clone(&self.read));
+        let mut footer = reader.footer().await.map_err(failed)?;
+        if has_page_index(&footer) {
+            footer = reader.page_index(footer).await.map_err(failed)?;
+        }
+        let metadata = ArrowReaderMetadata::try_new(Arc::new(footer), options).map_err(failed)?;
+        Ok((reader, metadata))
+    }
+
+    /// The rows of `file` at `rows` (ascending), with the columns of `schema`, which have field ids. Columns that came later are
+    /// null, unless they are among the `constants` of the file's partition. Memory: the pages that hold the rows.
+    pub(super) async fn rows(
+        &self,
+        file: &LiveFile,
+        rows: &[u64],
+        schema: &SchemaRef,
+        constants: &[(usize, ArrayRef)],
+    ) -> Result<Vec<RecordBatch>> {
+        let failed = |error: ParquetError| storage_error("read a data file", &file.path, error);
+        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+        let (reader, metadata) = self.open(&file.path, file.size, options).await?;
+        let total = usize::try_from(metadata.metadata().file_metadata().num_rows()).unwrap_or(0);
+        let stored = stored_columns(metadata.schema(), schema);
+        let mask = ProjectionMask::roots(
+            metadata.parquet_schema(),
+            stored.iter().map(|(place, _)| *place),
+        );
+        let single = rows.iter().filter_map(|row| usize::try_from(*row).ok());
+        let ranges = single.map(|row| row..row + 1);
+        let mut stream = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata)
+            .with_projection(mask)
+            .with_batch_size(BATCH_ROWS)
+            .with_row_selection(RowSelection::from_consecutive_ranges(ranges, total))
+            .build()
+            .map_err(failed)?;
+        let mut batches = Vec::new();
+        while let Some(batch) = stream.try_next().await.map_err(failed)? {
+            let batch = as_table(&batch, &stored, schema, constants);
+            batches.push(batch.map_err(|error| error.at(&file.path))?);
+            tokio::task::yield_now().await;
+        }
+        Ok(batches)
+    }
+}
+
+/// For each column of the file that the table has its place in the file, in ascending order, and the table's name of it.
+fn stored_columns(stored: &Schema, table: &Schema) -> Vec<(usize, String)> {
+    fn id(field: &Field) -> Option<&String> {
+        field.metadata().get(PARQUET_FIELD_ID_META_KEY)
+    }
+    let has_ids = stored.fields().iter().any(|field| id(field).is_some());
+    let name = |stored: &Field| {
+        let own = table.fields().iter().find(|own| {
+            if has_ids {
+                id(stored).is_some() && id(stored) == id(own)
+            } else {
+                own.name() == stored.name()
+            }
+        });
+        own.map(|own| own.name().clone())
+    };
+    let columns = stored.fields().iter().enumerate();
+    columns
+        .filter_map(|(place, stored)| Some((place, name(stored)?)))
+        .collect()
+}
+
+fn as_table(
+    batch: &RecordBatch,
+    stored: &[(usize, String)],
+    schema: &SchemaRef,
+    constants: &[(usize, ArrayRef)],
+) -> Result<RecordBatch> {
+    let failed =
+        |error| Error::internal("rows of a data file cannot be put together").source(error);
+    let mut fields = Vec::new();
+    let mut columns = Vec::new();
+    let own = batch.schema();
+    for ((field, column), (_, name)) in own.fields().iter().zip(batch.columns()).zip(stored) {
+        fields.push(field.as_ref().clone().with_name(name));
+        columns.push(Arc::clone(column));
+    }
+    for (place, value) in constants {
+        let Some(field) = schema.fields().get(*place) else {
+            continue;
+        };
+        if !fields.iter().any(|own| own.name() == field.name()) {
+            let repeated = take(value, &UInt32Array::from(vec![0; batch.num_rows()]), None);
+            fields.push(Field::new(field.name(), value.data_type().clone(), true));
+            columns.push(repeated.map_err(failed)?);
+        }
+    }
+    let renamed = Arc::new(Schema::new(fields));
+    let batch = RecordBatch::try_new(Arc::clone(&renamed), columns).map_err(failed)?;
+    Caster::try_new(&renamed, schema)?.cast(&batch)
+}
+
+fn has_page_index(footer: &ParquetMetaData) -> bool {
+    footer.row_groups().iter().all(|group| {
+        let mut columns = group.columns().iter();
+        columns.all(|column| column.offset_index_offset().is_some())
+    })
+}
