@@ -27,12 +27,23 @@ pub(super) fn options(dialect: Dialect, cut: &Cutter) -> Vec<(String, String)> {
         ("database.hostname", "127.0.0.1".to_owned()),
         ("database.port", cut.port().to_string()),
     ];
-    // By itself MariaDB's connector takes the year 1 for 2001.
-    let years = (dialect == Dialect::MariaDb).then(|| ("enable.time.adjuster", "false".to_owned()));
+    let more: &[(&str, &str)] = match dialect {
+        Dialect::Postgres => &[],
+        Dialect::MariaDb => &[
+            // By itself this connector takes the year 1 for 2001.
+            ("enable.time.adjuster", "false"),
+            // When it reconnects by itself in the middle of a transaction, it goes on after that transaction, and never
+            // sends the rest. Without that its task fails and starts again where it was noted to be.
+            ("connect.keep.alive", "false"),
+        ],
+    };
+    let more = more
+        .iter()
+        .map(|(name, value)| (*name, (*value).to_owned()));
     let converters = converters.map(|(name, value)| (name, value.to_owned()));
     let all = reached
         .into_iter()
-        .chain(years)
+        .chain(more)
         .chain(converters)
         .chain(connector_options(dialect));
     all.map(|(name, value)| (name.to_owned(), value)).collect()
