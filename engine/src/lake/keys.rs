@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::{CastOptions, cast_with_options, take_arrays};
-use arrow::datatypes::{DataType, Int32Type, Int64Type};
+use arrow::datatypes::{DataType, Int32Type, Int64Type, Schema};
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, Rows, SortField};
 use datafusion::common::hash_utils::create_hashes;
@@ -429,4 +429,33 @@ impl<V: Spread> Slots<V> {
         }
         key
     }
+}
+
+/// Whether a table with these columns can be kept by `key`.
+///
+/// # Errors
+/// [`sql::ErrorKind::Config`] for a key without columns, with one twice, with one that is not there or that has no order.
+pub(crate) fn check_key(key: &[String], schema: &Schema) -> Result<()> {
+    if key.is_empty() {
+        return Err(Error::config("an upsert needs a key"));
+    }
+    for (at, name) in key.iter().enumerate() {
+        let Some((_, field)) = schema.column_with_name(name) else {
+            return Err(
+                Error::config(format!("the key column `{name}` is not in the table"))
+                    .remedy("Select it, or name another column as the key."),
+            );
+        };
+        if key.iter().take(at).any(|earlier| earlier == name) {
+            return Err(Error::config(format!("the key names `{name}` twice")));
+        }
+        if matches!(field.data_type(), DataType::Map(_, _)) || field.data_type().is_nested() {
+            return Err(Error::config(format!(
+                "the key column `{name}` is a {}",
+                field.data_type()
+            ))
+            .expected("a key of numbers, text, dates, times or binary values"));
+        }
+    }
+    Ok(())
 }

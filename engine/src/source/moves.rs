@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use sql::change::{Partition, RawRecord};
 
 use crate::format::RawMessage;
+use crate::format::debezium::NEW_KEY;
 
 /// More than that belongs to no key change; it is let through.
 const MAX_WAITING: usize = 1_000;
@@ -20,7 +21,7 @@ pub(super) struct Moves(BTreeMap<Partition, Vec<RawRecord>>);
 impl Moves {
     /// Keeps `message` if it is such a half.
     pub(super) fn wait(&mut self, message: &RawMessage<'_>) -> bool {
-        let leaves = |(name, _): &(&str, Option<&[u8]>)| *name == "__debezium.newkey";
+        let leaves = |(name, _): &(&str, Option<&[u8]>)| *name == NEW_KEY;
         if !message.headers.iter().any(leaves) {
             return false;
         }

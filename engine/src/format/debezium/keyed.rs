@@ -21,7 +21,7 @@ use super::scan::Cursor;
 use crate::format::RawMessage;
 
 /// On the delete that begins a key change.
-const NEW_KEY: &str = "__debezium.newkey";
+pub(crate) const NEW_KEY: &str = "__debezium.newkey";
 /// On the insert that ends it.
 pub(super) const OLD_KEY: &str = "__debezium.oldkey";
 

@@ -78,6 +78,7 @@ use self::cache::Cache;
 use self::connect::Row;
 use self::event::{Event, Stop};
 use self::key::KeyPlan;
+pub(crate) use self::keyed::NEW_KEY;
 use self::origin::OriginReader;
 use self::outputs::{Outputs, row_of};
 use self::plan::{Plan, Shape};

@@ -26,11 +26,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use deltalake::table::config::TablePropertiesExt as _;
 use sql::change::{NetChange, Position, Span};
-use sql::{Error, ErrorKind, Result};
+use sql::{Error, Result};
 
 use super::DeltaSink;
 use super::commit::{Settled, Tries};
@@ -38,7 +38,7 @@ use super::files::FileList;
 use crate::clock::now_micros;
 use crate::lake::cast::Caster;
 use crate::lake::delta::snapshot;
-use crate::lake::keys::KeySet;
+use crate::lake::keys::{KeySet, check_key};
 use crate::lake::shape::Missing;
 use crate::sink::protocol::{Standing, check_batch};
 use crate::sink::sidecar::Sidecar;
@@ -67,7 +67,7 @@ impl DeltaUpsert {
     /// Opens or creates the table, as [`DeltaSink::open`] does, and reads the list of its files. `key` are columns of `target`.
     ///
     /// # Errors
-    /// As [`DeltaSink::open`]; [`ErrorKind::Config`] also for a key that no table can be searched by, for a table that allows
+    /// As [`DeltaSink::open`]; [`sql::ErrorKind::Config`] also for a key that no table can be searched by, for a table that allows
     /// appends only, and for partition columns whose values cannot be told from their text.
     pub async fn open(
         spec: &DeltaTableSpec,
@@ -337,33 +337,6 @@ impl DeltaUpsert {
             found: found.collect(),
         })
     }
-}
-
-/// # Errors
-/// [`ErrorKind::Config`] for a key without columns, with one twice, with one that is not there or that has no order.
-fn check_key(key: &[String], schema: &Schema) -> Result<()> {
-    if key.is_empty() {
-        return Err(Error::config("an upsert needs a key"));
-    }
-    for (at, name) in key.iter().enumerate() {
-        let Some((_, field)) = schema.column_with_name(name) else {
-            return Err(
-                Error::config(format!("the key column `{name}` is not in the table"))
-                    .remedy("Select it, or name another column as the key."),
-            );
-        };
-        if key.iter().take(at).any(|earlier| earlier == name) {
-            return Err(Error::config(format!("the key names `{name}` twice")));
-        }
-        if matches!(field.data_type(), DataType::Map(_, _)) || field.data_type().is_nested() {
-            return Err(Error::new(
-                ErrorKind::Config,
-                format!("the key column `{name}` is a {}", field.data_type()),
-            )
-            .expected("a key of numbers, text, dates, times or binary values"));
-        }
-    }
-    Ok(())
 }
 
 #[async_trait]

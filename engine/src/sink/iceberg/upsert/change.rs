@@ -12,33 +12,6 @@ use sql::{Error, Result};
 use crate::lake::cast::Caster;
 use crate::lake::keys::KeySet;
 
-/// # Errors
-/// [`sql::ErrorKind::Config`] for a key without columns, with one twice, with one that is not there or that has no order.
-pub(super) fn check_key(key: &[String], schema: &Schema) -> Result<()> {
-    if key.is_empty() {
-        return Err(Error::config("an upsert needs a key"));
-    }
-    for (at, name) in key.iter().enumerate() {
-        let Some((_, field)) = schema.column_with_name(name) else {
-            return Err(
-                Error::config(format!("the key column `{name}` is not in the table"))
-                    .remedy("Select it, or name another column as the key."),
-            );
-        };
-        if key.iter().take(at).any(|earlier| earlier == name) {
-            return Err(Error::config(format!("the key names `{name}` twice")));
-        }
-        if matches!(field.data_type(), DataType::Map(_, _)) || field.data_type().is_nested() {
-            return Err(Error::config(format!(
-                "the key column `{name}` is a {}",
-                field.data_type()
-            ))
-            .expected("a key of numbers, text, dates, times or binary values"));
-        }
-    }
-    Ok(())
-}
-
 /// Field ids and types of the key's columns.
 pub(super) fn key_fields(
     key: &[String],
