@@ -1,6 +1,5 @@
 //! Tables that are kept equal to their source, key by key.
 
-mod bench;
 mod contract;
 mod crash;
 mod delta;
