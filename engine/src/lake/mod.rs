@@ -13,6 +13,7 @@ mod compatible;
 pub mod delta;
 pub mod iceberg;
 pub mod keys;
+pub(crate) mod listing;
 pub mod locate;
 pub(crate) mod partition_values;
 pub mod partitions;
