@@ -1,6 +1,7 @@
 //! Tables that are kept equal to their source, key by key.
 
 mod contract;
+mod copied;
 mod crash;
 mod delta;
 mod feed;
