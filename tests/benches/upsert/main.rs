@@ -207,7 +207,10 @@ fn batches(options: &Options, folder: &Path) {
         sums.push(child(&["rows", "delta", text(&filled)]));
         std::fs::remove_dir_all(&filled).expect("the folder goes");
 
-        for (format, name) in [("iceberg", "Iceberg, merge on read")] {
+        for (format, name) in [
+            ("iceberg", "Iceberg, merge on read"),
+            ("iceberg-copy", "Iceberg, copy on write"),
+        ] {
             let place = folder.join(format);
             child(&["fill", format, text(&place), &rows]);
             let words = ["upsert", format, text(&place), keys.name(), &rows, &rounds];

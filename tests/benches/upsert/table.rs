@@ -11,7 +11,7 @@ use engine::lake::schema::{TableFormat, target_schema};
 use engine::sink::delta::DeltaUpsert;
 use engine::sink::iceberg::IcebergUpsert;
 use engine::sink::{Missing, UpsertSink};
-use engine::spec::model::{CatalogKind, CatalogSpec, DeltaTableSpec, IcebergTableSpec};
+use engine::spec::model::{CatalogKind, CatalogSpec, DeltaTableSpec, IcebergTableSpec, WriteMode};
 
 use crate::data::schema;
 
@@ -19,6 +19,8 @@ use crate::data::schema;
 pub(crate) enum Format {
     Delta,
     Iceberg,
+    /// Iceberg with `write_mode: copy_on_write`.
+    IcebergCopy,
 }
 
 impl Format {
@@ -26,6 +28,7 @@ impl Format {
         match name {
             "delta" => Self::Delta,
             "iceberg" => Self::Iceberg,
+            "iceberg-copy" => Self::IcebergCopy,
             other => panic!("unknown format {other}"),
         }
     }
@@ -34,6 +37,7 @@ impl Format {
         match self {
             Self::Delta => "delta",
             Self::Iceberg => "iceberg",
+            Self::IcebergCopy => "iceberg-copy",
         }
     }
 }
@@ -87,11 +91,15 @@ impl Place {
                 let sink = DeltaUpsert::open(&spec, "fill", &target, &[], &key, Missing::Refuse);
                 Box::new(sink.await.expect("a Delta table"))
             }
-            Format::Iceberg => {
+            Format::Iceberg | Format::IcebergCopy => {
+                let mode = match self.format {
+                    Format::IcebergCopy => WriteMode::CopyOnWrite,
+                    _ => WriteMode::MergeOnRead,
+                };
                 let target = target_schema(&schema(), TableFormat::Iceberg).expect("a schema");
                 let spec = self.iceberg();
                 let sink = IcebergUpsert::open(&spec, "fill", &target, &[], &key, Missing::Refuse);
-                Box::new(sink.await.expect("an Iceberg table"))
+                Box::new(sink.await.expect("an Iceberg table").with(mode))
             }
         }
     }
@@ -100,7 +108,7 @@ impl Place {
     pub(crate) async fn sums(&self) -> String {
         let provider = match self.format {
             Format::Delta => delta_provider(&self.delta()).await,
-            Format::Iceberg => iceberg_provider(&self.iceberg()).await,
+            Format::Iceberg | Format::IcebergCopy => iceberg_provider(&self.iceberg()).await,
         };
         let context = SessionContext::new();
         context
@@ -119,7 +127,7 @@ impl Place {
         let folder = self.folder.display();
         match self.format {
             Format::Delta => format!("type: delta\n  path: {folder}/table\n"),
-            Format::Iceberg => format!(
+            Format::Iceberg | Format::IcebergCopy => format!(
                 "type: iceberg\n  catalog: {{ type: sql, name: lake, uri: \"sqlite://{folder}/catalog.db\", warehouse: \"{folder}\" }}\n  table: bench.customers\n"
             ),
         }
