@@ -12,6 +12,7 @@ mod compatible;
 pub mod delta;
 pub mod iceberg;
 pub mod keys;
+pub(crate) mod listing;
 pub mod locate;
 pub mod partitions;
 mod reserved;

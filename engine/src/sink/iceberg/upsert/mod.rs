@@ -95,7 +95,8 @@ impl IcebergUpsert {
         missing: Missing,
     ) -> Result<Self> {
         check_key(key, target)?;
-        let sink = IcebergSink::open(spec, pipeline, target, partition_by, missing).await?;
+        let mut sink = IcebergSink::open(spec, pipeline, target, partition_by, missing).await?;
+        sink.key = key.to_vec();
         check_key(key, &sink.schema)?;
         let fields = key_fields(key, sink.table.metadata(), &sink.schema)?;
         let read = Arc::new(AtomicU64::new(0));
