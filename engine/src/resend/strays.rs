@@ -50,7 +50,9 @@ pub async fn strays(
             continue;
         }
         let mut needed = BTreeSet::new();
-        let staying = windows.iter().filter(|(to, (_, young))| stays(*to, *young));
+        let staying = windows
+            .iter()
+            .filter(|(to, (_, young))| stays(**to, *young));
         // The files of a chain are newer the further it goes: only the first young ones can be continued from old ones, and none after
         // a whole one. The table's own is looked at in any case: it may have been restored.
         let mut whole = false;
@@ -64,9 +66,9 @@ pub async fn strays(
                 needed.extend(segment.older.iter().map(|part| part.to));
             }
         }
-        let old = windows.iter().filter(|(to, (_, young))| {
-            !stays(**to, *young) && !needed.contains(*to)
-        });
+        let old = windows
+            .iter()
+            .filter(|(to, (_, young))| !stays(**to, *young) && !needed.contains(to));
         strays.extend(old.map(|(_, (path, _))| (*path).to_owned()));
     }
     Ok(strays)

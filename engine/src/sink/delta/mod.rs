@@ -37,6 +37,7 @@ use upsert::bounds::can_partition;
 use super::sidecar::{Sidecar, StoreSidecar};
 use super::{Receipt, Sink};
 use crate::lake::delta::{check_writable, open_or_create, reopen, snapshot};
+use crate::lake::keys::check_key;
 use crate::lake::schema::without_metadata;
 use crate::lake::shape::{Missing, check_shape, no_partition_column, same_partitions};
 use crate::maintain::{Policy, Report};
@@ -155,6 +156,23 @@ impl DeltaSink {
             sink.add_columns(target).await?;
         }
         sink.set_properties().await?;
+        Ok(sink)
+    }
+
+    /// Opens a table that is there, as it is, to maintain it. Its rows are kept by `key`, if that is known.
+    ///
+    /// # Errors
+    /// As [`super::open`].
+    pub async fn existing(
+        spec: &DeltaTableSpec,
+        pipeline: &str,
+        columns: &Schema,
+        key: &[String],
+    ) -> Result<Self> {
+        let mut sink = Self::open(spec, pipeline, columns, &[], Missing::Refuse).await?;
+        if check_key(key, &sink.schema).is_ok() {
+            sink.files = Some(files::FileList::new(key));
+        }
         Ok(sink)
     }
 

@@ -92,9 +92,9 @@ impl DeltaSink {
             partition_by: self.partition_by.clone(),
             read: Arc::default(),
         };
-        let most = group.rows().map_or(u64::MAX, |rows| {
-            rows.div_ceil(group.parts.max(1)).max(1)
-        });
+        let most = group
+            .rows()
+            .map_or(u64::MAX, |rows| rows.div_ceil(group.parts.max(1)).max(1));
         // Files are cut by their rows, and by their size only where those turn out much larger than they were.
         let limit = NonZero::new(target.saturating_mul(2)).unwrap_or(NonZero::<u64>::MAX);
         let mut stream = merged(&reader, group, order).await?;
@@ -236,12 +236,7 @@ impl DeltaSink {
         Ok(())
     }
 
-    fn maintenance_commit(
-        &self,
-        groups: &[Rewritten],
-        target: u64,
-        mark: &str,
-    ) -> Result<Vec<u8>> {
+    fn maintenance_commit(&self, groups: &[Rewritten], target: u64, mark: &str) -> Result<Vec<u8>> {
         let removes = groups.iter().flat_map(|group| &group.removes).cloned();
         let adds = groups.iter().flat_map(|group| &group.adds).cloned();
         let proposal = Proposal {

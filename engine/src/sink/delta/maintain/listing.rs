@@ -63,7 +63,8 @@ impl Log {
             }
             log.files.push((version, file));
         }
-        log.files.sort_by(|a, b| (a.0, &a.1.path).cmp(&(b.0, &b.1.path)));
+        log.files
+            .sort_by(|a, b| (a.0, &a.1.path).cmp(&(b.0, &b.1.path)));
         log
     }
 
@@ -84,7 +85,10 @@ impl Log {
                 *found.entry((at, parts)).or_default() += 1;
             }
         }
-        let complete = found.iter().rev().find(|((_, parts), there)| parts == *there);
+        let complete = found
+            .iter()
+            .rev()
+            .find(|((_, parts), there)| parts == *there);
         complete.map(|((at, _), _)| *at)
     }
 

@@ -123,9 +123,7 @@ async fn is_sorted(keys: &Reader, (path, file): &Named) -> Result<bool> {
     let mut stored = keys.rows(path, file, None).await?;
     let mut last: Option<arrow::row::OwnedRow> = None;
     while let Some(batch) = stored.next().await? {
-        let rows = converter
-            .convert_columns(batch.columns())
-            .map_err(failed)?;
+        let rows = converter.convert_columns(batch.columns()).map_err(failed)?;
         let mut before = last.as_ref().map(arrow::row::OwnedRow::row);
         for row in &rows {
             if before.is_some_and(|before| before > row) {
@@ -174,7 +172,9 @@ struct Unsorted {
 
 impl fmt::Debug for Unsorted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Unsorted").field("path", &self.file.0).finish_non_exhaustive()
+        f.debug_struct("Unsorted")
+            .field("path", &self.file.0)
+            .finish_non_exhaustive()
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! - [`choose`]: which files are rewritten together, and why no more; [`merge`]: their rows as one stream; [`compact`]: the new files
 //!   and their commit, which changes no row and no position.
+//! - [`key`]: what rows are sorted by, where only the table itself tells.
 //! - [`checkpoint`]: checkpoints, also between passes.
 //! - [`vacuum`]: data files, files of the change feed, old commits and windows that are needed by nobody; [`listing`]: what is there.
 //!
@@ -18,11 +19,11 @@
 mod checkpoint;
 mod choose;
 mod compact;
+mod key;
 mod listing;
 mod merge;
 mod vacuum;
 
-use deltalake::table::config::TablePropertiesExt as _;
 use sql::{ErrorKind, Result};
 
 pub(super) use self::checkpoint::Upkeep;
@@ -42,10 +43,10 @@ impl DeltaSink {
     pub(super) async fn pass(&mut self, policy: &Policy) -> Result<Report> {
         let mut report = Report::default();
         self.refresh(None).await?;
-        // Whoever only appends needs no list of the files but now.
+        // Whoever only appends holds no list of the files.
         let borrowed = self.files.is_none();
         if borrowed {
-            self.files = Some(FileList::new(&[]));
+            self.files = Some(FileList::new(&self.recalled_key().await?));
         }
         let done = self.listed_pass(policy, &mut report).await;
         if borrowed {
@@ -123,7 +124,9 @@ impl DeltaSink {
             .target_file_size;
         let own = said.map(std::num::NonZero::get);
         let own = own.or((!key.is_empty()).then_some(KEYED_TARGET));
-        let target = own.map_or(policy.target_file_size, |own| own.min(policy.target_file_size));
+        let target = own.map_or(policy.target_file_size, |own| {
+            own.min(policy.target_file_size)
+        });
         let rules = Rules {
             order,
             target,

@@ -23,8 +23,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use deltalake::kernel::{AddCDCFile, Remove};
-use deltalake::table::config::TablePropertiesExt as _;
 use deltalake::logstore::object_store::ObjectStoreExt as _;
+use deltalake::table::config::TablePropertiesExt as _;
 use deltalake::{ObjectStoreError, Path};
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde::Deserialize;
@@ -111,11 +111,7 @@ impl Kept {
 
 impl DeltaSink {
     /// The version from which on a registered reader needs everything.
-    pub(super) async fn needed(
-        &self,
-        policy: &Policy,
-        report: &mut Report,
-    ) -> Result<Option<u64>> {
+    pub(super) async fn needed(&self, policy: &Policy, report: &mut Report) -> Result<Option<u64>> {
         let Some(files) = self.sidecar() else {
             return Ok(None);
         };
@@ -144,10 +140,12 @@ impl DeltaSink {
                     || (file.modified < cutoff && may_go(&file.path, &partition_by))
             })
             .await?;
-        let (log, listed): (Vec<_>, Vec<_>) =
-            listed.into_iter().partition(|file| inside(&file.path, &log_folder));
-        let (windows, files): (Vec<_>, Vec<_>) =
-            listed.into_iter().partition(|file| inside(&file.path, &windows_folder));
+        let (log, listed): (Vec<_>, Vec<_>) = listed
+            .into_iter()
+            .partition(|file| inside(&file.path, &log_folder));
+        let (windows, files): (Vec<_>, Vec<_>) = listed
+            .into_iter()
+            .partition(|file| inside(&file.path, &windows_folder));
         let log = Log::of(log);
         let unneeded = self.unneeded(files, &log, needed, policy).await?;
         self.delete_listed(unneeded, policy, report).await?;
@@ -261,17 +259,27 @@ impl DeltaSink {
             .map(|file| (file.path.to_string(), file.modified))
             .collect();
         let until = self.horizon(policy)?.cutoff();
-        let strays = resend::strays(sidecar.as_ref(), &self.pipeline, &self.stored, &found, until);
+        let strays = resend::strays(
+            sidecar.as_ref(),
+            &self.pipeline,
+            &self.stored,
+            &found,
+            until,
+        );
         let strays: HashSet<String> = match strays.await {
             Ok(strays) => strays.into_iter().collect(),
             // A damaged window is told of when the pipeline starts.
             Err(error) if error.kind() == ErrorKind::Storage => {
-                report.note(format!("old windows of events sent again were left: {error}"));
+                report.note(format!(
+                    "old windows of events sent again were left: {error}"
+                ));
                 return Ok(());
             }
             Err(error) => return Err(error),
         };
-        let strays = windows.into_iter().filter(|file| strays.contains(file.path.as_ref()));
+        let strays = windows
+            .into_iter()
+            .filter(|file| strays.contains(file.path.as_ref()));
         self.delete_listed(strays.collect(), policy, report).await
     }
 
@@ -292,11 +300,14 @@ impl DeltaSink {
         let Some(first) = log.version_at(horizon) else {
             return Ok(());
         };
-        let first = needed.map_or(first, |needed| needed.min(first)).min(self.version);
+        let first = needed
+            .map_or(first, |needed| needed.min(first))
+            .min(self.version);
         let Some(checkpoint) = log.checkpoint(first) else {
             return Ok(());
         };
-        let old = |(version, file): &&(u64, Listed)| *version < checkpoint && file.modified < horizon;
+        let old =
+            |(version, file): &&(u64, Listed)| *version < checkpoint && file.modified < horizon;
         let old: Vec<_> = log.files.iter().filter(old).cloned().collect();
         report.versions_expired += old
             .iter()
@@ -327,7 +338,10 @@ impl DeltaSink {
                 break;
             }
             if !policy.dry_run {
-                let deleted = chunk.iter().map(|file| self.delete_file(&file.path));
+                let deleted: Vec<_> = chunk
+                    .iter()
+                    .map(|file| self.delete_file(&file.path))
+                    .collect();
                 let mut deleted = futures::stream::iter(deleted).buffer_unordered(AT_ONCE);
                 while deleted.try_next().await?.is_some() {}
                 failpoint::hit("after_vacuum");
