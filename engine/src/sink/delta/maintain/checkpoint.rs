@@ -28,8 +28,6 @@ pub(in crate::sink::delta) struct Upkeep {
     pub(in crate::sink::delta) checkpoint: Option<u64>,
     /// Checkpoints since the last cleanup.
     since_cleanup: u64,
-    /// When the folder was listed last to find files that nobody needs, in microseconds since the epoch.
-    pub(super) swept: Option<i64>,
 }
 
 impl Upkeep {

@@ -36,13 +36,13 @@ impl DeltaSink {
                 break;
             };
             let lines = commit.split(|byte| *byte == b'\n');
-            let told = lines.filter_map(|line| {
+            let mut told = lines.filter_map(|line| {
                 memchr::memmem::find(line, b"\"mergePredicate\"")?;
                 let line: Line = serde_json::from_slice(line).ok()?;
                 let parameters = line.commit_info?.operation_parameters?;
                 columns(parameters.get("mergePredicate")?.as_str()?)
             });
-            if let Some(key) = told.last() {
+            if let Some(key) = told.next_back() {
                 let fits = check_key(&key, &self.schema).is_ok();
                 return Ok(if fits { key } else { Vec::new() });
             }

@@ -63,7 +63,10 @@ impl DeltaSink {
             return Ok(());
         }
         self.checkpoint_if_due(policy, report).await?;
-        self.sweep(policy, report).await
+        if policy.sweep {
+            self.sweep(policy, report).await?;
+        }
+        Ok(())
     }
 
     /// Rewrites small files, as many as the policy lets.

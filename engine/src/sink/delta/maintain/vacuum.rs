@@ -44,8 +44,6 @@ const UNDER_WAY: Duration = Duration::from_secs(3600);
 /// Between writing a file, or writing down that it leaves the table, and the commit lies a while: files are kept so much longer, or a
 /// tenth of the retention if that is less.
 const SLACK: Duration = Duration::from_secs(3600);
-/// The folder is listed at most so many times a retention.
-const SWEEPS: i64 = 100;
 /// Files that are deleted or commits that are read at one time.
 const AT_ONCE: usize = 16;
 /// Files that are deleted before it is asked whether to stop.
@@ -119,14 +117,8 @@ impl DeltaSink {
         Ok(needed.map(|version| u64::try_from(version).unwrap_or(0)))
     }
 
-    /// Deletes what nobody needs, if it was not looked for lately.
+    /// Deletes what nobody needs.
     pub(super) async fn sweep(&mut self, policy: &Policy, report: &mut Report) -> Result<()> {
-        let now = (policy.clock)();
-        let pause = millis(policy.retention).saturating_mul(1_000) / SWEEPS;
-        let lately = |at: i64| (0..pause).contains(&now.saturating_sub(at));
-        if self.upkeep.swept.is_some_and(lately) {
-            return Ok(());
-        }
         let needed = self.needed(policy, report).await?;
         let cutoff = self.horizon(policy)?.cutoff();
         let inside = |path: &Path, folder: &str| path.as_ref().starts_with(folder);
@@ -150,11 +142,7 @@ impl DeltaSink {
         let unneeded = self.unneeded(files, &log, needed, policy).await?;
         self.delete_listed(unneeded, policy, report).await?;
         self.sweep_windows(windows, policy, report).await?;
-        self.clean_log(&log, needed, policy, report).await?;
-        if !policy.dry_run && !policy.is_stopped() {
-            self.upkeep.swept = Some(now);
-        }
-        Ok(())
+        self.clean_log(&log, needed, policy, report).await
     }
 
     fn horizon(&self, policy: &Policy) -> Result<Horizon> {
