@@ -7,6 +7,7 @@ use sql::{Error, Result};
 use super::files::load;
 use super::print::Output;
 use crate::cli::MaintainArgs;
+use crate::maintain::record::Passes;
 use crate::maintain::{Policy, Report, record};
 use crate::run::pipeline::{describe_sink, plan};
 use crate::run::policy::render;
@@ -104,7 +105,11 @@ async fn remember(sink: &dyn Sink, spec: &PipelineSpec, policy: &Policy) {
         return;
     };
     let now = (policy.clock)();
-    if let Err(error) = record::passed(files.as_ref(), &spec.pipeline.name, now).await {
+    let passes = Passes {
+        at: now,
+        swept: Some(now),
+    };
+    if let Err(error) = record::passed(files.as_ref(), &spec.pipeline.name, passes).await {
         tracing::warn!(error = %error, "the time of the maintenance cannot be kept beside the table");
     }
 }

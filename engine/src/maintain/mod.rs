@@ -44,6 +44,8 @@ pub struct Policy {
     pub min_files: usize,
     /// A file is rewritten once this share of its rows is deleted.
     pub max_deleted: f64,
+    /// Look also for files that no commit ever took, which lists the table's folder. A running pipeline does so once a day.
+    pub sweep: bool,
     /// Only find out what there is to do.
     pub dry_run: bool,
     /// The time that ages are measured by, in microseconds since the epoch.
@@ -61,6 +63,7 @@ impl Default for Policy {
             max_rewrite: 512 * MIB,
             min_files: 10,
             max_deleted: 0.2,
+            sweep: true,
             dry_run: false,
             clock: clock::now_micros,
             stop: CancellationToken::new(),

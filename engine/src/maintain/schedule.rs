@@ -11,10 +11,14 @@ use sql::{Error, ErrorKind};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::record::Passes;
 use super::{Policy, record};
 use crate::clock;
 use crate::sink::Sidecar;
 use crate::spec::model::MaintenanceSpec;
+
+/// Microseconds between two passes of a running pipeline that list the table's folder.
+const SWEEP_EVERY: i64 = 24 * 3_600_000_000;
 
 /// The passes of one running pipeline.
 #[derive(Debug)]
@@ -27,6 +31,8 @@ pub struct Schedule {
     changed: bool,
     /// Whether an earlier pass of the pipeline is known.
     known: bool,
+    /// When the last pass looked for files that no commit took, in microseconds since the epoch.
+    swept: Option<i64>,
 }
 
 impl Schedule {
@@ -49,6 +55,7 @@ impl Schedule {
             files,
             changed: false,
             known: false,
+            swept: None,
         };
         schedule.recall().await;
         schedule
@@ -60,10 +67,11 @@ impl Schedule {
         };
         match record::last_pass(files.as_ref(), &self.pipeline).await {
             Ok(Some(last)) => {
-                let since = clock::now_micros().saturating_sub(last);
+                let since = clock::now_micros().saturating_sub(last.at);
                 let since = Duration::from_micros(u64::try_from(since).unwrap_or(0));
                 self.next = Instant::now() + policy.every.saturating_sub(since);
                 self.known = true;
+                self.swept = last.swept;
             }
             Ok(None) => {}
             Err(error) => self.unrecorded(&error),
@@ -80,9 +88,17 @@ impl Schedule {
         match &self.policy {
             Some(policy) if self.changed => {
                 sleep_until(self.next).await;
-                policy.clone()
+                self.policy_now(policy)
             }
             _ => std::future::pending().await,
+        }
+    }
+
+    fn policy_now(&self, policy: &Policy) -> Policy {
+        let since = |swept: i64| clock::now_micros().saturating_sub(swept);
+        Policy {
+            sweep: self.swept.is_none_or(|swept| since(swept) >= SWEEP_EVERY),
+            ..policy.clone()
         }
     }
 
@@ -93,23 +109,30 @@ impl Schedule {
             return None;
         }
         if !self.known {
-            self.passed(false).await;
+            self.record().await;
             return None;
         }
-        (Instant::now() >= self.next).then_some(policy)
+        (Instant::now() >= self.next).then(|| self.policy_now(&policy))
     }
 
     /// A pass was made, well or not: the next one is due later, if anything is committed until then or it left something to do.
-    pub async fn passed(&mut self, left: bool) {
-        let Some(policy) = &self.policy else {
-            return;
-        };
+    pub async fn passed(&mut self, policy: &Policy, left: bool) {
         self.next = Instant::now() + policy.every;
         self.changed = left;
         self.known = true;
+        if policy.sweep {
+            self.swept = Some(clock::now_micros());
+        }
+        self.record().await;
+    }
+
+    async fn record(&self) {
         if let Some(files) = &self.files {
-            let now = clock::now_micros();
-            if let Err(error) = record::passed(files.as_ref(), &self.pipeline, now).await {
+            let passes = Passes {
+                at: clock::now_micros(),
+                swept: self.swept,
+            };
+            if let Err(error) = record::passed(files.as_ref(), &self.pipeline, passes).await {
                 self.unrecorded(&error);
             }
         }

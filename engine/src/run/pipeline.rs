@@ -265,7 +265,7 @@ impl<'a> Upkeep<'a> {
                 true
             }
         };
-        self.schedule.passed(left).await;
+        self.schedule.passed(policy, left).await;
         Ok(())
     }
 }
