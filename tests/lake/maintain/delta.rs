@@ -10,8 +10,8 @@ use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Int64Type};
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use engine::maintain::{Policy, Report};
-use engine::sink::delta::DeltaSink;
-use engine::sink::{Missing, Sink as _};
+use engine::sink::delta::{DeltaSink, DeltaUpsert};
+use engine::sink::{Missing, Sink as _, UpsertSink as _};
 use proptest::prelude::*;
 use serde_json::Value;
 use sql::change::{NetChange, Partition};
@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use tests::need;
 use tests::python::{Location, Reader, Readers};
 
+use super::vacuum::age;
 use crate::lake::harness::step;
 use crate::lake::upsert::feed::read_rows;
 use crate::lake::upsert::harness::{
@@ -480,51 +481,60 @@ fn other_readers_see_the_same_rows_and_the_same_changes() {
 }
 
 /// Two writers meet by chance: within so many rounds they certainly do.
-const ROUNDS: i64 = 60;
+const ROUNDS: i64 = 40;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn upserts_and_passes_race_and_both_orders_are_right() {
-    const KEYS: i64 = 4_000;
+    const KEYS: i64 = 12_000;
     let bench = Bench::new(Kind::Delta, Shape::plain());
     let mut writer = bench.writer().await;
-    writer.apply(&change(&many(0..KEYS, "eu", 0), &[])).await;
+    let mut model: BTreeMap<i64, i64> = BTreeMap::new();
+    let mut apply = |rows: &[Plain<'_>]| {
+        model.extend(rows.iter().map(|row| (row.0, row.2.unwrap())));
+        let sum: i64 = model.values().sum();
+        (change(rows, &[]), format!("{0}|{0}|{sum}", model.len()))
+    };
+    let (all, _) = apply(&many(0..KEYS, "eu", 1));
+    writer.apply(&all).await;
     let mut keeper = Writer::of(bench.try_open("keeper").await.unwrap());
     let (mut passes_lost, mut upserts_lost) = (0, 0);
     for round in 1..ROUNDS {
         // Something small to compact, of rows that the upsert below changes too.
-        for first in 0..3 {
-            let rows: Vec<_> = (0..KEYS / 40)
-                .map(|at| (KEYS * round + at * 3 + first, Some("us"), Some(0)))
+        let first = KEYS * round;
+        for at in 0..3 {
+            let rows: Vec<_> = (0..50)
+                .map(|n| (first + n * 3 + at, None, Some(0)))
                 .collect();
-            writer.apply(&change(&rows, &[])).await;
+            writer.apply(&apply(&rows).0).await;
         }
-        let rows: Vec<_> = (0..KEYS / 4)
-            .map(|at| (at * 4, Some("us"), Some(round)))
-            .chain((0..KEYS / 40).map(|at| (KEYS * round + at * 3, None, Some(round))))
+        // A large upsert meets a short pass, and a small one a long pass.
+        let short = round % 2 == 0;
+        let mut rows: Vec<Plain<'_>> = (first..first + 90)
+            .map(|id| (id, None, Some(round)))
             .collect();
-        let changed = change(&rows, &[]);
-        let policy = policy(2);
+        if short {
+            rows.extend((0..KEYS).map(|id| (id, Some("us"), Some(round))));
+        }
+        let policy = Policy {
+            target_file_size: if short { 64 << 10 } else { 128 << 20 },
+            ..policy(2)
+        };
+        let (change, expected) = apply(&rows);
         let (receipt, report) =
-            tokio::join!(writer.apply(&changed), maintained(&mut keeper, &policy));
+            tokio::join!(writer.apply(&change), maintained(&mut keeper, &policy));
         passes_lost += report.conflicts;
         upserts_lost += receipt.conflicts;
-        let sum = bench
-            .query(&format!("SELECT count(*), sum(n) FROM t WHERE id < {KEYS}"))
+        let found = bench
+            .query("SELECT count(*), count(DISTINCT id), sum(n) FROM t")
             .await;
-        assert_eq!(sum, [format!("{KEYS}|{}", KEYS / 4 * round)]);
+        assert_eq!(found, [expected]);
+        bench.feed_tells(receipt.version);
         if passes_lost > 0 && upserts_lost > 0 {
             break;
         }
     }
-    assert!(
-        passes_lost > 0 && upserts_lost > 0,
-        "{passes_lost} {upserts_lost}"
-    );
-    let rows = bench
-        .query("SELECT count(*), count(DISTINCT id) FROM t")
-        .await;
-    let (all, distinct) = rows[0].split_once('|').unwrap();
-    assert_eq!(all, distinct);
+    println!("{passes_lost} groups lost to upserts, {upserts_lost} upserts to passes");
+    assert!(passes_lost > 0 && upserts_lost > 0);
     bench.feed_tells_every_version();
     assert_eq!(orphans(&bench), [""; 0]);
 }
@@ -567,6 +577,7 @@ async fn child() {
             maintained(&mut writer, &policy(3)).await;
         }
     }
+    maintained(&mut writer, &policy(3)).await;
 }
 
 fn run(folder: &Path, point: &str) -> Output {
@@ -596,5 +607,62 @@ async fn a_kill_around_the_commit_leaves_the_table_right() {
         bench.feed_tells_every_version();
         let left = orphans(&bench);
         assert_eq!(left.is_empty(), point.starts_with("after"), "{left:?}");
+        // And so does one while the files are deleted that nobody needs any more.
+        age(&bench, 9);
+        let killed = run(folder.path(), "after_vacuum:1");
+        assert_eq!(killed.status.signal(), Some(9), "{killed:?}");
+        let second = run(folder.path(), "");
+        assert!(second.status.success(), "{second:?}");
+        assert_eq!(bench.rows().await, expected(END), "{point}");
+        assert_eq!(orphans(&bench), [""; 0]);
+        assert_eq!(bench.data_files().len(), live(&bench).len());
     }
+}
+
+/// Rows come and go, and the table stays as large as it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_two_hundred_commits_a_commit_costs_what_it_cost() {
+    let bench = Bench::new(Kind::Delta, Shape::plain());
+    let mut sink = DeltaUpsert::open(
+        &bench.spec(),
+        "p",
+        &bench.shape.schema,
+        &[],
+        &bench.shape.key,
+        Missing::Refuse,
+    )
+    .await
+    .unwrap();
+    // As UUIDs are: in no order.
+    let id = |at: i64| at.wrapping_mul(0x9E37_79B9_7F4A_7C15_u64.cast_signed());
+    let mut reads = Vec::new();
+    let mut most = 0;
+    for at in 0..220_i64 {
+        let arrivals = at * 40 + 2_000..at * 40 + 2_040;
+        let rows = if at == 0 { 0..2_040 } else { arrivals };
+        let mut rows: Vec<Plain<'_>> = rows.map(|n| (id(n), Some("eu"), Some(n))).collect();
+        let stay = at * 40 + 1_000..at * 40 + 1_010;
+        rows.extend(
+            stay.map(|n| (id(n), Some("us"), Some(at)))
+                .filter(|_| at > 0),
+        );
+        let gone: Vec<i64> = (at * 40 - 40..at * 40)
+            .filter(|n| *n >= 0)
+            .map(id)
+            .collect();
+        let before = sink.bytes_read();
+        let change = change(&rows, &gone);
+        sink.upsert(&change, &step(at, at + 1)).await.unwrap();
+        reads.push(sink.bytes_read() - before);
+        if at % 10 == 9 {
+            let report = sink.maintain(&policy(10)).await.unwrap();
+            most = most.max(report.files_after);
+        }
+    }
+    let early: u64 = reads[10..30].iter().sum();
+    let late: u64 = reads[200..220].iter().sum();
+    println!("{early} bytes read in commits 10 to 30, {late} in 200 to 220, at most {most} files");
+    assert!(late <= early + early / 2, "{early} {late}");
+    assert!(most <= 12, "{most} files");
+    assert_eq!(bench.query("SELECT count(*) FROM t").await, ["2040"]);
 }

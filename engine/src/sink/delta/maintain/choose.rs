@@ -93,18 +93,21 @@ pub(super) fn choose(live: &BTreeMap<String, LiveFile>, rules: &Rules) -> Vec<Gr
     partitions.sort_by_key(|files| (usize::MAX - files.len(), files.first().map(|f| f.0)));
     let mut left = rules.budget;
     let mut groups = Vec::new();
-    for files in &partitions {
-        let small = small(files, rules);
-        let chosen = if small.is_empty() {
-            deep(files, rules)
-        } else {
-            small
-        };
-        let Some(group) = bounded(chosen, rules, left) else {
-            continue;
-        };
+    let mut take = |chosen: Vec<Entry<'_>>| {
+        let group = bounded(chosen, rules, left)?;
         left = left.saturating_sub(group.bytes);
         groups.push(group);
+        Some(())
+    };
+    for files in &mut partitions {
+        let small = small(files, rules);
+        let chosen: BTreeSet<&String> = small.iter().map(|(path, _)| *path).collect();
+        files.retain(|(path, _)| !chosen.contains(path));
+        take(small);
+    }
+    // Small files come anew all the time: they are not all that is ever done.
+    for files in &partitions {
+        take(deep(files, rules));
     }
     groups
 }
