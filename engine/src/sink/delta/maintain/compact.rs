@@ -53,8 +53,11 @@ impl DeltaSink {
         target: u64,
     ) -> Result<Rewritten> {
         let key = self.files.as_ref().map_or(&[][..], |files| files.key());
-        let mut output = Output::new(self, key)?;
-        let done = self.write_merged(group, order, target, &mut output).await;
+        let output = Output::new(self, key)?;
+        let mut written = Vec::new();
+        let done = self
+            .write_merged(group, order, target, &output, &mut written)
+            .await;
         let checked = done.and_then(|(adds, rows)| {
             counted(group, &adds, rows).map_err(|error| error.at(&self.path))?;
             Ok((adds, rows))
@@ -62,7 +65,7 @@ impl DeltaSink {
         let (adds, rows) = match checked {
             Ok(done) => done,
             Err(error) => {
-                self.delete_files(&output.written).await;
+                self.delete_files(&written).await;
                 return Err(error);
             }
         };
@@ -75,7 +78,7 @@ impl DeltaSink {
             removes: removes.collect(),
             rows,
             bytes: group.bytes,
-            written: output.written,
+            written,
         })
     }
 
@@ -84,7 +87,8 @@ impl DeltaSink {
         group: &Group,
         order: &[String],
         target: u64,
-        output: &mut Output,
+        output: &Output,
+        written: &mut Vec<String>,
     ) -> Result<(Vec<Add>, u64)> {
         let reader = Reader {
             store: self.store.object_store(None),
@@ -103,24 +107,24 @@ impl DeltaSink {
         while let Some(mut batch) = stream.try_next().await.map_err(failed)? {
             rows += batch.num_rows() as u64;
             while batch.num_rows() > 0 {
-                let (mut file, written) = match open.take() {
+                let (mut file, so_far) = match open.take() {
                     Some(open) => open,
                     None => (output.compacted(&group.partition, limit)?, 0),
                 };
-                let fits = usize::try_from(most - written).unwrap_or(usize::MAX);
+                let fits = usize::try_from(most - so_far).unwrap_or(usize::MAX);
                 let here = batch.slice(0, fits.min(batch.num_rows()));
                 output.write(&mut file, &here, None).await?;
                 batch = batch.slice(here.num_rows(), batch.num_rows() - here.num_rows());
-                let written = written + here.num_rows() as u64;
-                if written >= most {
-                    adds.extend(output.close(file).await?);
+                let so_far = so_far + here.num_rows() as u64;
+                if so_far >= most {
+                    adds.extend(output.close(file, written).await?);
                 } else {
-                    open = Some((file, written));
+                    open = Some((file, so_far));
                 }
             }
         }
         if let Some((file, _)) = open {
-            adds.extend(output.close(file).await?);
+            adds.extend(output.close(file, written).await?);
         }
         for add in &mut adds {
             add.data_change = false;
