@@ -258,6 +258,7 @@ async fn a_row_is_rewritten_a_few_times_however_often_a_pass_is_made() {
         rewritten += report.rows;
         most = most.max(report.files_after);
     }
+    println!("{rewritten} rows rewritten, at most {most} files");
     let rows = 120 * 100;
     assert!(
         rewritten >= rows / 2 && rewritten <= rows * 4,
