@@ -104,7 +104,11 @@ impl OriginReader {
             }
             Ok(())
         })?;
+<<<<<<< HEAD
         if is_of_snapshot(event.op, &found) {
+=======
+        if event.op == Op::Create && is_snapshot(&found) {
+>>>>>>> main
             return Ok(Known::Snapshot);
         }
         let run = run(message);
@@ -257,6 +261,7 @@ impl OriginReader {
     }
 }
 
+<<<<<<< HEAD
 /// Whether an event is a snapshot's row. Its `source` alone does not say: a connector that was killed before it had noted the end
 /// of its snapshot marks what it streams from then on as a snapshot's, too. Old connectors of MySQL send the rows of
 /// a snapshot as inserts, which come from no server.
@@ -272,6 +277,21 @@ fn is_of_snapshot(op: Op, found: &Found<'_>) -> bool {
             }
             (Op::Read | Op::Create, _) => true,
         }
+=======
+/// Whether an insert is a snapshot's row, as connectors before 1.0 sent them.
+///
+/// `snapshot` alone does not say so: PostgreSQL's connector, killed while an incremental snapshot was being read, marks what it
+/// streams afterwards `"true"` until that snapshot goes on. But what comes out of the log has a place in it.
+fn is_snapshot(found: &Found<'_>) -> bool {
+    if found[SNAPSHOT].is_none_or(|snapshot| unquoted(snapshot) == b"false") {
+        return false;
+    }
+    match found[CONNECTOR].map(unquoted) {
+        Some(b"postgresql") => found[SEQUENCE].and_then(last_commit).is_none(),
+        Some(b"mysql" | b"mariadb") => found[SERVER_ID].and_then(number).unwrap_or(0) == 0,
+        _ => true,
+    }
+>>>>>>> main
 }
 
 /// The hash of a Kafka key, for tombstones.
