@@ -104,11 +104,7 @@ impl OriginReader {
             }
             Ok(())
         })?;
-<<<<<<< HEAD
-        if is_of_snapshot(event.op, &found) {
-=======
         if event.op == Op::Create && is_snapshot(&found) {
->>>>>>> main
             return Ok(Known::Snapshot);
         }
         let run = run(message);
@@ -261,23 +257,6 @@ impl OriginReader {
     }
 }
 
-<<<<<<< HEAD
-/// Whether an event is a snapshot's row. Its `source` alone does not say: a connector that was killed before it had noted the end
-/// of its snapshot marks what it streams from then on as a snapshot's, too. Old connectors of MySQL send the rows of
-/// a snapshot as inserts, which come from no server.
-fn is_of_snapshot(op: Op, found: &Found<'_>) -> bool {
-    let says_so = found[SNAPSHOT].is_some_and(|snapshot| unquoted(snapshot) != b"false");
-    says_so
-        && match (op, found[CONNECTOR].map(unquoted)) {
-            (Op::Update | Op::Delete | Op::Truncate, _) | (Op::Create, Some(b"postgresql")) => {
-                false
-            }
-            (Op::Create, Some(b"mysql" | b"mariadb")) => {
-                found[SERVER_ID].and_then(number).unwrap_or(0) == 0
-            }
-            (Op::Read | Op::Create, _) => true,
-        }
-=======
 /// Whether an insert is a snapshot's row, as connectors before 1.0 sent them.
 ///
 /// `snapshot` alone does not say so: PostgreSQL's connector, killed while an incremental snapshot was being read, marks what it
@@ -291,7 +270,6 @@ fn is_snapshot(found: &Found<'_>) -> bool {
         Some(b"mysql" | b"mariadb") => found[SERVER_ID].and_then(number).unwrap_or(0) == 0,
         _ => true,
     }
->>>>>>> main
 }
 
 /// The hash of a Kafka key, for tombstones.
