@@ -75,8 +75,10 @@ mod memory;
 mod origin;
 mod segment;
 mod store;
+mod strays;
 
 pub use memory::{AfterJump, Fate, Memory};
 pub use origin::{Numbered, Origin, hash64, hash128};
 pub use segment::{Part, Retired, Segment};
 pub use store::WindowStore;
+pub use strays::{folder, strays};
