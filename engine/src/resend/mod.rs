@@ -19,9 +19,8 @@
 //! counted anew where the connector's run changes (header `__debezium.context.runId`). Without that header and without a
 //! key they are all kept: rather a row twice than a row lost.
 //!
-<<<<<<< HEAD
-//! **What is never dropped**: snapshot rows (they have no place in the log; an update or delete is none, whatever its
-//! `source.snapshot` says), rejects, and whatever is not found in the
+//! **What is never dropped**: snapshot rows (they have no place in the log; `source.snapshot` alone does not make one, since
+//! connectors that were killed while an incremental snapshot was being read say it of streamed events too), rejects, and whatever is not found in the
 //! window. An event below the mark that is not known is a **jump**: it is applied, the mark starts again there, and a
 //! [`sql::change::Jump`] is reported. One of three things has happened, and no event says which:
 //!
@@ -59,14 +58,6 @@
 //!   does.
 //!
 //! Sources that send whole rows (MySQL and MariaDB, Postgres with REPLICA IDENTITY FULL) have no such events.
-=======
-//! **What is never dropped**: snapshot rows (they have no place in the log; `source.snapshot` alone does not make one, since
-//! connectors that were killed while an incremental snapshot was being read say it of streamed events too), rejects, and whatever is not found in the
-//! window. An event below the mark that is not known means that the source's positions went back for another reason (it
-//! was restored, or failed over), or that the window is too short for what was sent again: it is applied, the mark starts
-//! again there, and a [`sql::change::Jump`] is reported. The identities stay, and for a while twice as many: they are
-//! exact, and what is sent again after events older than the window may still be in it.
->>>>>>> main
 //!
 //! **Tombstones** have no source. One shares the fate of the delete just before it in its partition if it has that
 //! delete's key: it is dropped with it, and counted with it.
