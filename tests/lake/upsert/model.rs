@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use crate::lake::maintain::{eager, eager_later};
+
 use super::harness::{Bench, Kind, Plain, Shape, Writer, change, plain, truncate};
 
 #[derive(Debug, Clone)]
@@ -13,6 +15,8 @@ enum Event {
     Truncate(BTreeMap<i64, (Option<usize>, Option<i64>)>),
     /// Another writer adds rows with keys that nobody has.
     Append(i64),
+    /// Maintenance: of what there is now, or of what there will be in eight days.
+    Maintain(bool),
     Reopen,
 }
 
@@ -39,6 +43,7 @@ fn event() -> impl Strategy<Value = Event> {
         14 => change,
         1 => rows(10).prop_map(Event::Truncate),
         2 => (1_i64..5).prop_map(Event::Append),
+        2 => any::<bool>().prop_map(Event::Maintain),
         1 => Just(Event::Reopen),
     ]
 }
@@ -83,6 +88,11 @@ async fn follows_the_model(kind: Kind, shape: Shape, events: &[Event]) {
                 model.extend(rows.iter().map(|row| (row.0, *row)));
                 let span = other.next().await;
                 other.sink.write(&[plain(&rows)], &span).await.unwrap();
+                None
+            }
+            Event::Maintain(later) => {
+                let policy = if *later { eager_later() } else { eager() };
+                writer.sink.maintain(&policy).await.unwrap();
                 None
             }
             Event::Reopen => {

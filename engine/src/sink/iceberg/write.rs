@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use iceberg::arrow::RecordBatchPartitionSplitter;
-use iceberg::spec::{DataFile, DataFileFormat, PartitionKey, Struct};
+use iceberg::spec::{DataFile, DataFileFormat, PartitionKey, Struct, TableProperties};
 use iceberg::writer::base_writer::data_file_writer::DataFileWriterBuilder;
 use iceberg::writer::file_writer::ParquetWriterBuilder;
 use iceberg::writer::file_writer::location_generator::{
@@ -38,7 +38,7 @@ impl IcebergSink {
         if batches.is_empty() {
             return Ok(Vec::new());
         }
-        let builder = self.file_writer()?;
+        let builder = self.file_writer(None)?;
         let written = if self
             .table
             .metadata()
@@ -52,7 +52,8 @@ impl IcebergSink {
         written.map_err(|error| iceberg_error("write a data file", &self.place, error))
     }
 
-    fn file_writer(&self) -> Result<FileWriterBuilder> {
+    /// A writer that begins another file after about `most` bytes.
+    pub(super) fn file_writer(&self, most: Option<usize>) -> Result<FileWriterBuilder> {
         let level = ZstdLevel::try_new(1)
             .map_err(|error| Error::internal("zstd has no level 1").source(error))?;
         let properties = WriterProperties::builder()
@@ -67,8 +68,9 @@ impl IcebergSink {
             None,
             DataFileFormat::Parquet,
         );
-        let rolling = RollingFileWriterBuilder::new_with_default_file_size(
+        let rolling = RollingFileWriterBuilder::new(
             ParquetWriterBuilder::new(properties, schema),
+            most.unwrap_or(TableProperties::PROPERTY_WRITE_TARGET_FILE_SIZE_BYTES_DEFAULT),
             self.table.file_io().clone(),
             locations,
             names,
