@@ -88,7 +88,7 @@ async fn a_kill_at_every_point_changes_nothing_and_the_next_pass_finishes() {
             let count = bench
                 .query("SELECT count(DISTINCT id), count(*) FROM t")
                 .await;
-            let expected = 14 * 3 + 3 - 13;
+            let expected = 14 * 3 + 3 - 12;
             assert_eq!(count, [format!("{expected}|{expected}")], "{point}");
         }
     }

@@ -152,7 +152,7 @@ fn what_is_older_than_the_retention_goes_with_its_files() {
         });
         let left = snapshots(&readers, &bench);
         assert_eq!(left.len(), 1);
-        assert_eq!(left[0]["rows"].as_array().unwrap().len(), 26 * 3 + 3 - 25);
+        assert_eq!(left[0]["rows"].as_array().unwrap().len(), 26 * 3 + 3 - 24);
     }
 }
 

@@ -148,14 +148,14 @@ fn packed<'s>(candidates: Vec<Candidate<'s>>, policy: &Policy) -> Vec<Vec<Candid
         (a.file.sequence.cmp(&b.file.sequence)).then(a.file.path.cmp(&b.file.path))
     });
     let mut open: Vec<Candidate<'s>> = Vec::new();
-    let mut bytes = 0_u64;
+    let (mut live, mut read) = (0_u64, 0_u64);
     for candidate in pool {
-        let own = candidate.live_bytes();
-        if !open.is_empty() && bytes.saturating_add(own) > policy.target_file_size {
+        live = live.saturating_add(candidate.live_bytes());
+        read = read.saturating_add(candidate.file.size);
+        if !open.is_empty() && (live > policy.target_file_size || read > policy.max_rewrite) {
             bins.push(std::mem::take(&mut open));
-            bytes = 0;
+            (live, read) = (candidate.live_bytes(), candidate.file.size);
         }
-        bytes = bytes.saturating_add(own);
         open.push(candidate);
     }
     bins.push(open);

@@ -1,6 +1,6 @@
 //! The commit of compacted files and merged manifests.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use iceberg::spec::DataFile;
 use sql::{Error, ErrorKind, Result};
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::super::commit::Failed;
 use super::super::progress;
 use super::super::settle::COMMIT;
-use super::super::upsert::files::{LiveFile, Scope, State};
+use super::super::upsert::files::{Scope, State};
 use super::super::upsert::produce::{Changes, Producer, saved_by_merging};
 use super::choose::choose;
 use super::rewrite::{Rewritten, rewrite};
@@ -246,25 +246,20 @@ fn changes(done: &[Rewritten], state: &State) -> Changes {
     }
 }
 
-/// The delete files that are about nothing once the data files `removed` are gone: new files are younger than they are.
+/// The delete files that are about nothing once the data files `removed` are gone, and those that were about nothing before: new files
+/// are younger than they are.
 fn dangling<'s>(state: &'s State, removed: &BTreeSet<&str>) -> Vec<&'s str> {
     let left = || {
         state
             .data()
             .filter(|file| !removed.contains(file.path.as_str()))
     };
-    let touched: Vec<&LiveFile> = state
-        .data()
-        .filter(|file| removed.contains(file.path.as_str()))
-        .collect();
+    let paths: HashSet<&str> = left().map(|file| file.path.as_str()).collect();
     state
         .deletes()
         .filter(|delete| match &delete.scope {
-            Scope::File(path) => removed.contains(path.as_str()),
-            Scope::Between(..) => {
-                touched.iter().any(|file| delete.applies_to(file))
-                    && !left().any(|file| delete.applies_to(file))
-            }
+            Scope::File(path) => !paths.contains(path.as_str()),
+            Scope::Between(..) => !left().any(|file| delete.applies_to(file)),
         })
         .map(|delete| delete.file.path.as_str())
         .collect()
