@@ -240,6 +240,7 @@ impl Processor {
             Mode::Upsert {
                 truncate,
                 unavailable,
+                ..
             },
         ) = (&self.shape, &mut self.target, self.spec.sink.mode)
         else {

@@ -27,15 +27,15 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use sql::Result;
 use sql::change::{NetChange, Position, Span};
+use sql::{Error, Result};
 
 pub use self::sidecar::Sidecar;
 use crate::lake;
 use crate::lake::schema::{TableFormat, target_schema};
 pub use crate::lake::shape::Missing;
 use crate::maintain::{Policy, Report};
-use crate::spec::model::{SinkSpec, SinkTarget};
+use crate::spec::model::{Mode, SinkSpec, SinkTarget};
 
 /// What a commit did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -225,7 +225,12 @@ pub async fn open_upsert(
             let target = target_schema(output, TableFormat::Iceberg)?;
             let fields = &spec.partition_by;
             let sink = iceberg::IcebergUpsert::open(table, pipeline, &target, fields, key, missing);
-            Ok(Box::new(sink.await?))
+            let Mode::Upsert { write_mode, .. } = spec.mode else {
+                return Err(Error::internal(
+                    "an upsert into a table that is appended to",
+                ));
+            };
+            Ok(Box::new(sink.await?.with(write_mode)))
         }
     }
 }

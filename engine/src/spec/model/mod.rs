@@ -11,7 +11,7 @@ use std::time::Duration;
 
 pub use sink::{
     CatalogKind, CatalogSpec, IcebergTableSpec, Mode, PartitionField, PartitionTransform, SinkSpec,
-    SinkTarget, TruncatePolicy, UnavailablePolicy,
+    SinkTarget, TruncatePolicy, UnavailablePolicy, WriteMode,
 };
 pub use source::{
     Bootstrap, DeclaredColumn, DeclaredType, Format, KafkaSpec, OffsetReset, Resends, SourceSpec,

@@ -22,8 +22,8 @@ use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::{ExecutionPlan as _, SendableRecordBatchStream};
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt as _, TryStreamExt as _};
-use iceberg::spec::{DataFile, PartitionKey};
-use iceberg::writer::{IcebergWriter as _, IcebergWriterBuilder as _};
+use iceberg::spec::DataFile;
+use iceberg::writer::IcebergWriter as _;
 use parking_lot::Mutex;
 use sql::{Error, Result};
 
@@ -32,7 +32,6 @@ use super::super::upsert::bounds::partition_values;
 use super::super::upsert::positions;
 use super::super::upsert::read::LakeReader;
 use super::choose::Group;
-use crate::lake::iceberg::iceberg_error;
 use crate::maintain::Policy;
 
 /// What sorting may take before it uses temporary files, in bytes.
@@ -127,25 +126,16 @@ async fn write(
     if sort {
         rows = sorted(rows, &sink.file_schema, &sink.key)?;
     }
-    let failed = |error| iceberg_error("write a data file", &sink.place, error);
-    let metadata = sink.table.metadata();
-    let spec = metadata.partition_spec_by_id(group.spec).ok_or_else(|| {
-        Error::config(format!("the table has no partition spec {}", group.spec)).at(&sink.place)
-    })?;
-    let key = PartitionKey::new(
-        spec.as_ref().clone(),
-        Arc::clone(metadata.current_schema()),
-        group.partition.clone(),
-    );
+    let failed = |error| sink.write_error(error);
     let target = usize::try_from(policy.target_file_size).unwrap_or(usize::MAX);
-    let builder = sink.file_writer(Some(target))?;
     let mut writer = None;
     while let Some(batch) = rows.try_next().await? {
         if batch.num_rows() == 0 {
             continue;
         }
         if writer.is_none() {
-            writer = Some(builder.build(Some(key.clone())).await.map_err(failed)?);
+            let opened = sink.successor(group.spec, &group.partition, Some(target));
+            writer = Some(opened.await?);
         }
         if let Some(writer) = &mut writer {
             writer.write(batch).await.map_err(failed)?;
