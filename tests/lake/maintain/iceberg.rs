@@ -178,7 +178,8 @@ async fn the_state_of_an_idle_table_is_as_young_as_its_end() {
     assert_eq!(report.files_after, 1, "{report:?}");
     assert_eq!(report.versions_expired, 5, "{report:?}");
     let left = metadata(&bench);
-    let left = left["snapshots"].as_array().unwrap();
+    let mut left: Vec<&Value> = left["snapshots"].as_array().unwrap().iter().collect();
+    left.sort_by_key(|snapshot| snapshot["sequence-number"].as_i64());
     let operations: Vec<_> = left
         .iter()
         .map(|s| s["summary"]["operation"].as_str())
