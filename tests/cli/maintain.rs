@@ -1,74 +1,104 @@
-//! `engine maintain`, and the maintenance of a running pipeline, on tables that the shipped Delta pipeline wrote.
+//! `engine maintain`: what it says and what it does to the shipped pipelines' tables.
 
-use std::fs;
+use super::case::{Case, FILE, ICEBERG_TABLE, SHIPPED_ROWS, assert_says};
 
-use super::case::{Case, DELTA_TABLE, FILE, SHIPPED_ROWS, assert_says};
-
-const NAME: &str = "  name: customers_delta\n";
-
-/// Commits of a few rows each.
+/// Batches of so few records that there is something to compact.
 fn small_batches() -> Case {
-    Case::delta().edit(NAME, &format!("{NAME}  batch: {{ max_records: 60 }}\n"))
+    Case::iceberg().edit("sink:\n", "maintenance:\n  min_files: 2\n\nsink:\n")
 }
 
-/// What the call prints for the data files: before and after.
-fn data_files(stdout: &str) -> (u64, u64) {
-    let line = stdout
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("data files "));
-    let (before, after) = line
-        .unwrap_or_else(|| panic!("{stdout}"))
-        .split_once("->")
-        .unwrap();
-    (
-        before.trim().parse().unwrap(),
-        after.trim().parse().unwrap(),
-    )
-}
-
-/// How many commits of the table are compactions.
-fn compactions(case: &Case) -> usize {
-    let log = case.path("warehouse/delta/customers/_delta_log");
-    let commits = fs::read_dir(log).unwrap().flatten();
-    let commits = commits.filter(|entry| entry.path().extension().is_some_and(|end| end == "json"));
-    let commits = commits.map(|entry| fs::read_to_string(entry.path()).unwrap());
-    commits
-        .filter(|commit| commit.contains("\"OPTIMIZE\""))
-        .count()
-}
+const RUN: [&str; 5] = [
+    "run",
+    "--once",
+    FILE,
+    "--set",
+    "pipeline.batch.max_records=200",
+];
 
 #[test]
-fn small_files_become_one_and_a_second_call_finds_nothing_to_do() {
+fn it_compacts_and_expires_and_says_so() {
     let case = small_batches();
-    case.runs(0, &[]);
+    assert_says(&case.call(&RUN), 0, &[]);
+    let rows = case.rows(ICEBERG_TABLE);
+    let before = case.files();
     let dry = case.call(&["maintain", FILE, "--dry-run"]);
     assert_says(&dry, 0, &[]);
-    let (files, _) = data_files(&dry.stdout);
-    assert!(files > 20, "{}", dry.stdout);
-    assert_eq!(compactions(&case), 0);
+    assert!(
+        dry.stdout
+            .contains("dry run              nothing was changed"),
+        "{}",
+        dry.stdout
+    );
+    assert_eq!(case.files(), before);
+
     let first = case.call(&["maintain", FILE]);
     assert_says(&first, 0, &[]);
-    assert_eq!(data_files(&first.stdout), (files, 1));
-    assert_eq!(compactions(&case), 1);
-    assert_eq!(case.rows(DELTA_TABLE), SHIPPED_ROWS);
-    let before = case.files();
-    let second = case.call(&["maintain", FILE]);
-    assert_eq!(data_files(&second.stdout), (1, 1));
-    assert_eq!(case.files(), before);
-    // The table's positions are what they were: a run finds nothing new.
-    case.runs(0, &[]);
-    assert_eq!(case.rows(DELTA_TABLE), SHIPPED_ROWS);
+    let said = &first.stdout;
+    assert!(
+        said.starts_with("customers: Iceberg table iceberg.analytics.customers\n"),
+        "{said}"
+    );
+    for line in [
+        "data files",
+        "rewritten files",
+        "rewritten rows",
+        "expired versions     0",
+        "commits              1",
+        "seconds",
+    ] {
+        assert!(said.contains(line), "no `{line}` in:\n{said}");
+    }
+    assert_eq!(case.rows(ICEBERG_TABLE), rows);
+
+    let again = case.call(&["maintain", FILE]);
+    assert!(
+        again.stdout.contains("commits              0"),
+        "{}",
+        again.stdout
+    );
+    let expired = case.call(&["maintain", FILE, "--retention", "0s", "--shorten-retention"]);
+    assert_says(&expired, 0, &[]);
+    assert!(
+        !expired.stdout.contains("expired versions     0"),
+        "{}",
+        expired.stdout
+    );
+    assert_eq!(case.rows(ICEBERG_TABLE), rows);
+    assert!(rows <= SHIPPED_ROWS && rows > 0);
+    // It goes on where it stood.
+    assert_says(&case.call(&RUN), 0, &[]);
+    assert_eq!(case.rows(ICEBERG_TABLE), rows);
 }
 
 #[test]
-fn a_running_pipeline_compacts_between_its_batches() {
-    let case = small_batches().edit(
-        "sink:\n",
-        "maintenance: { every: 1ms, min_files: 4 }\n\nsink:\n",
+fn a_shorter_retention_has_to_be_meant() {
+    let case = Case::iceberg();
+    let outcome = case.call(&["maintain", FILE, "--retention", "1h"]);
+    assert_says(
+        &outcome,
+        2,
+        &[
+            "is shorter than the retention of the pipeline customers",
+            "--shorten-retention",
+        ],
     );
-    case.runs(0, &[]);
-    assert!(compactions(&case) > 0);
-    assert_eq!(case.rows(DELTA_TABLE), SHIPPED_ROWS);
-    case.runs(0, &[]);
-    assert_eq!(case.rows(DELTA_TABLE), SHIPPED_ROWS);
+    assert!(case.files().is_empty());
+}
+
+#[test]
+fn a_table_that_is_not_there_is_told_and_not_made() {
+    let outcome = Case::delta().call(&["maintain", FILE]);
+    assert_says(&outcome, 0, &[]);
+    assert!(
+        outcome.stdout.contains("there is no table yet"),
+        "{}",
+        outcome.stdout
+    );
+    let case = Case::iceberg();
+    assert_says(
+        &case.call(&["maintain", FILE]),
+        2,
+        &["there is no catalog file"],
+    );
+    assert!(case.files().is_empty());
 }
