@@ -5,6 +5,7 @@
 mod contract;
 mod crash;
 mod delta;
+mod grow;
 mod iceberg;
 mod vacuum;
 
