@@ -5,7 +5,6 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::Figures;
 use super::replay::{Line, Replay, Subject};
 
 /// Differences of one kind that are told in full.
@@ -139,9 +138,14 @@ impl Complaint {
         kinds.map(|(_, (count, _))| count).sum()
     }
 
-    pub(super) fn or(self, figures: Figures) -> Result<Figures, Box<Self>> {
+    /// How many differences there are.
+    pub fn total(&self) -> usize {
+        self.kinds.values().map(|(count, _)| count).sum()
+    }
+
+    pub(super) fn or<T>(self, well: T) -> Result<T, Box<Self>> {
         if self.kinds.is_empty() {
-            return Ok(figures);
+            return Ok(well);
         }
         Err(Box::new(self))
     }

@@ -7,6 +7,8 @@
 //! 2. each row is the one that the replayer expects, value by value;
 //! 3. the quarantine holds what the replayer says cannot be decoded, and nothing else;
 //! 4. the replayer's last state, and that of our own rows folded in the order of offsets, is `SELECT *`.
+//!
+//! Of a table that is kept by key, [`judge_upsert`] asserts that it is `SELECT *`, and the third.
 
 mod complaint;
 mod fold;
@@ -75,25 +77,33 @@ pub struct Figures {
 /// If the replayer cannot make sense of the topic.
 pub fn judge(readers: &Readers, case: &Case<'_>) -> Result<Figures, Box<Complaint>> {
     let replay = Replay::of(readers, case.subject, case.records, case.resends);
-    let mut complaint = Complaint::new(case.subject, &replay);
-    let rows = by_place(case.rows, &replay, &mut complaint);
-    compare_rows(&rows, &replay, &mut complaint);
-    compare_rejects(case.rejects, &replay, &mut complaint);
+    judge_replayed(&replay, case)
+}
+
+/// Judges a table whose topic was replayed already, with the case's `resends`.
+///
+/// # Errors
+/// As [`judge`].
+pub fn judge_replayed(replay: &Replay, case: &Case<'_>) -> Result<Figures, Box<Complaint>> {
+    let mut complaint = Complaint::new(case.subject, replay);
+    let rows = by_place(case.rows, replay, &mut complaint);
+    compare_rows(&rows, replay, &mut complaint);
+    compare_rejects(case.rejects, replay, &mut complaint);
     if let Some(truth) = case.truth {
         truth::compare(
             "the replayed topic",
             case.subject,
-            &replay,
+            replay,
             &replay.last,
             truth,
             &mut complaint,
         );
         if !case.subject.key.is_empty() {
-            let folded = fold::fold(case.subject, &rows, &replay);
+            let folded = fold::fold(case.subject, &rows, replay);
             truth::compare(
                 "our table, folded",
                 case.subject,
-                &replay,
+                replay,
                 &folded,
                 truth,
                 &mut complaint,
@@ -101,6 +111,39 @@ pub fn judge(readers: &Readers, case: &Case<'_>) -> Result<Figures, Box<Complain
         }
     }
     complaint.or(replay.figures())
+}
+
+/// Judges a table that is kept by key: `rows`, as a reader sees it, are `truth`, which is `SELECT *` at the source, and
+/// `rejects` hold what the replayer says cannot be decoded, and nothing else. The replay also says which event wrote a
+/// row last.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn judge_upsert(
+    subject: &Subject,
+    replay: &Replay,
+    rows: &[Value],
+    rejects: &[Value],
+    truth: &[Value],
+) -> Result<(), Box<Complaint>> {
+    let mut complaint = Complaint::new(subject, replay);
+    compare_rejects(rejects, replay, &mut complaint);
+    compare_columns(rows, truth, &mut complaint);
+    let places = truth::last_places(replay);
+    let rows: Vec<Last> = rows
+        .iter()
+        .map(|row| Last {
+            row: row.clone(),
+            unknown: Vec::new(),
+            // Of a key that no event has, there is nothing to tell.
+            place: places
+                .get(&truth::key_of(subject, row))
+                .copied()
+                .unwrap_or((-1, -1)),
+        })
+        .collect();
+    truth::compare("our table", subject, replay, &rows, truth, &mut complaint);
+    complaint.or(())
 }
 
 /// Judges the replayer itself: whether the state that it ends with is `SELECT *`.
@@ -194,6 +237,22 @@ fn compare_rows(rows: &BTreeMap<Place, &Value>, replay: &Replay, complaint: &mut
     for at in rows.keys().filter(|at| !replay.log.contains_key(at)) {
         let finding = Finding::new("rows of records that the topic does not have", None);
         complaint.add(finding.line(format!("{}@{}", at.0, at.1)));
+    }
+}
+
+/// Columns that the source does not have. Those that it has are compared row by row.
+fn compare_columns(rows: &[Value], truth: &[Value], complaint: &mut Complaint) {
+    let names = |row: Option<&Value>| -> BTreeSet<String> {
+        let columns = row.and_then(Value::as_object).into_iter().flatten();
+        columns.map(|(name, _)| name.clone()).collect()
+    };
+    // Of an empty table nothing is known.
+    if truth.is_empty() {
+        return;
+    }
+    for name in names(rows.first()).difference(&names(truth.first())) {
+        let finding = Finding::new("columns that the source does not have", None);
+        complaint.add(finding.line(name));
     }
 }
 

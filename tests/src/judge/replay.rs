@@ -48,7 +48,7 @@ pub enum Fate {
 }
 
 /// What becomes of one record.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Line {
     /// Partition and offset.
     pub place: Place,
@@ -69,7 +69,7 @@ pub struct Line {
 }
 
 /// A row of the table at the end.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Last {
     /// The row's own columns.
     pub row: Value,
@@ -80,7 +80,7 @@ pub struct Last {
 }
 
 /// A replayed topic.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Replay {
     /// One line for each record.
     pub log: BTreeMap<Place, Line>,
@@ -141,6 +141,16 @@ impl Replay {
             "the replayer gives each record one fate"
         );
         replay
+    }
+
+    /// What a replay with [`Resends::Keep`] says where they are dropped: the same, but for their fate.
+    #[must_use]
+    pub fn dropping(mut self) -> Self {
+        for line in self.log.values_mut().filter(|line| line.again.is_some()) {
+            line.fate = Fate::Resend;
+            line.row = None;
+        }
+        self
     }
 
     /// What becomes of a record.

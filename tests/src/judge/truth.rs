@@ -48,19 +48,29 @@ pub(super) fn compare(
 }
 
 fn sentences(what: &str) -> [&'static str; 3] {
-    if what.starts_with("our") {
-        [
+    match what {
+        "our table" => [
+            "rows of the source that our table does not have",
+            "rows of our table that the source does not have",
+            "rows of our table that are others in the source",
+        ],
+        "our table, folded" => [
             "rows of the source that our table, folded, does not have",
             "rows of our table, folded, that the source does not have",
             "rows of our table, folded, that are others in the source",
-        ]
-    } else {
-        [
+        ],
+        _ => [
             "rows of the source that the replayed topic does not have",
             "rows of the replayed topic that the source does not have",
             "rows of the replayed topic that are others in the source",
-        ]
+        ],
     }
+}
+
+/// The last record of each key.
+pub(super) fn last_places(replay: &Replay) -> BTreeMap<String, super::Place> {
+    let lines = replay.log.values();
+    lines.map(|line| (key_text(line), line.place)).collect()
 }
 
 /// The last record of a key.

@@ -147,6 +147,9 @@ fn applying_events_again_exchanges_rows() {
     let figures = judge::judge_replay(&subject(), &replay, &truth());
     assert_eq!(figures.expect("the truth is true"), FIGURES);
 
+    let dropping = Replay::of(&readers, &subject(), &records, Resends::Drop);
+    assert_eq!(replay.dropping(), dropping);
+
     let (rows, complaint) = mistaken(&readers, &records, "resends");
     assert_eq!(rows, ends(&[(1, "A"), (2, "B"), (31, "?"), (99, "e")]));
     assert_eq!(complaint.count("others in the source"), 3);

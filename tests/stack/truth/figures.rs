@@ -34,12 +34,15 @@ impl Figures<'_> {
         let (events, resends) = self.events();
         note::figure(&format!(
             "truth: {} faults, {} starts of the engine, {events} events of 2 databases ({resends} sent again) in {} tables: \
-             {} lost, {} doubled, seed {}",
+             {} lost, {} doubled; {} tables kept by key, {} rows: {} differences; seed {}",
             self.dealt.values().sum::<u64>(),
             self.stage.unit.lives(|lives| lives.starts),
             self.verdict.tables,
             self.verdict.lost,
             self.verdict.doubled,
+            self.verdict.upserts.tables.values().sum::<usize>(),
+            self.verdict.upserts.rows,
+            self.verdict.upserts.differences,
             self.seed
         ));
     }
@@ -149,7 +152,7 @@ impl Figures<'_> {
         let verdict = self.verdict;
         let mut rows = vec![
             (
-                "tables that were judged".to_owned(),
+                "tables that were appended to".to_owned(),
                 verdict.tables.to_string(),
             ),
             ("commits".to_owned(), verdict.commits.to_string()),
@@ -176,6 +179,23 @@ impl Figures<'_> {
         rows.push((
             "**events doubled**".to_owned(),
             format!("**{}**", verdict.doubled),
+        ));
+        let upserts = &verdict.upserts;
+        let formats = upserts.tables.iter();
+        let formats: Vec<String> = formats
+            .map(|(format, tables)| format!("{tables} {format}"))
+            .collect();
+        rows.push((
+            "tables kept by key (`mode: upsert`), each read by two readers".to_owned(),
+            formats.join(", "),
+        ));
+        rows.push((
+            "their rows, compared with `SELECT *`".to_owned(),
+            upserts.rows.to_string(),
+        ));
+        rows.push((
+            "**differences**".to_owned(),
+            format!("**{}**", upserts.differences),
         ));
         rows
     }

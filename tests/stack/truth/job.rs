@@ -1,5 +1,6 @@
-//! The pipelines of the run: for each table of both databases one that keeps re-sent events and one that drops them,
-//! into Iceberg and Delta in turn, all in one folder and one process.
+//! The pipelines of the run: for each table of both databases one that appends and keeps re-sent events, one that appends
+//! and drops them, and for each table with a key one that is kept by it, into Iceberg and Delta in turn, all in one folder
+//! and one process.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,15 @@ pub(super) struct Captured {
     pub(super) topic: String,
 }
 
+/// How a pipeline writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// `mode: append`, and what it does with re-sent events.
+    Append(Resends),
+    /// `mode: upsert`.
+    Upsert,
+}
+
 /// What a pipeline writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
@@ -34,14 +44,18 @@ pub(super) struct Job {
     pub(super) name: String,
     /// What it reads.
     pub(super) captured: Captured,
-    /// What it does with re-sent events.
-    pub(super) resends: Resends,
-    format: Format,
+    /// How it writes.
+    pub(super) way: Way,
+    /// What it writes.
+    pub(super) format: Format,
     warehouse: PathBuf,
 }
 
-/// What pipelines do with events that a connector sends again.
+/// What pipelines that append do with events that a connector sends again.
 const RESENDS: [Resends; 2] = [Resends::Keep, Resends::Drop];
+const FORMATS: [Format; 2] = [Format::Iceberg, Format::Delta];
+/// Tables that are kept by key in both formats: keys of one column and of two, and large values that are not sent.
+const IN_BOTH: [&str; 2] = ["docs", "order_items"];
 
 /// The short name of a database.
 pub(super) fn short(dialect: Dialect) -> &'static str {
@@ -51,46 +65,80 @@ pub(super) fn short(dialect: Dialect) -> &'static str {
     }
 }
 
-/// The pipelines of `tables` in `warehouse`. A table has one of each format, and which one it is changes from table to
-/// table.
+/// The pipelines of `tables` in `warehouse`. Of those that append, a table has one of each format, and which one it is
+/// changes from table to table; so it does for those that are kept by key.
 pub(super) fn jobs(tables: &[Captured], warehouse: &Path) -> Vec<Job> {
-    let formats = [Format::Iceberg, Format::Delta];
-    let numbered = tables.iter().enumerate();
-    numbered
-        .flat_map(|(number, captured)| {
-            RESENDS.iter().enumerate().map(move |(mode, resends)| Job {
-                name: format!(
-                    "{}_{}_{}",
-                    short(captured.table.dialect),
-                    captured.table.name,
-                    word(*resends)
-                ),
-                captured: captured.clone(),
-                resends: *resends,
-                format: if captured.table.name == Table::oddities().name {
-                    // It has a time of day, for which Delta has no type.
-                    Format::Iceberg
-                } else {
-                    formats[(number + mode) % 2]
-                },
-                warehouse: warehouse.to_owned(),
-            })
+    let appends = tables.iter().enumerate().flat_map(|(number, captured)| {
+        RESENDS.iter().enumerate().map(move |(mode, resends)| {
+            // It has a time of day, for which Delta has no type.
+            let format = if is_odd(captured) {
+                Format::Iceberg
+            } else {
+                FORMATS[(number + mode) % 2]
+            };
+            let way = Way::Append(*resends);
+            Job::new(captured, way, format, word(way), warehouse)
         })
-        .collect()
+    });
+    let upserts = DIALECTS
+        .into_iter()
+        .enumerate()
+        .flat_map(|(first, dialect)| {
+            // What no lake type can hold makes rows that differ, and without a key there is nothing to keep a table by.
+            let keyed = tables.iter().filter(move |captured| {
+                let table = &captured.table;
+                table.dialect == dialect && !table.key.is_empty() && !is_odd(captured)
+            });
+            keyed.enumerate().flat_map(move |(number, captured)| {
+                let formats = if IN_BOTH.contains(&captured.table.name) {
+                    &FORMATS[..]
+                } else {
+                    &FORMATS[(number + first) % 2..][..1]
+                };
+                formats.iter().map(move |format| {
+                    let name = match format {
+                        Format::Iceberg => "upsert_iceberg",
+                        Format::Delta => "upsert_delta",
+                    };
+                    Job::new(captured, Way::Upsert, *format, name, warehouse)
+                })
+            })
+        });
+    appends.chain(upserts).collect()
 }
 
-/// As the pipeline file says it.
-fn word(resends: Resends) -> &'static str {
-    match resends {
-        Resends::Keep => "keep",
-        Resends::Drop => "drop",
+/// Whether a table has values that no lake type can hold.
+pub(super) fn is_odd(captured: &Captured) -> bool {
+    captured.table.name == Table::oddities().name
+}
+
+/// In a word.
+fn word(way: Way) -> &'static str {
+    match way {
+        Way::Append(Resends::Keep) => "keep",
+        Way::Append(Resends::Drop) => "drop",
+        Way::Upsert => "upsert",
     }
 }
 
 impl Job {
-    /// What it does with re-sent events, as its file says it.
+    fn new(captured: &Captured, way: Way, format: Format, name: &str, warehouse: &Path) -> Self {
+        Self {
+            name: format!(
+                "{}_{}_{name}",
+                short(captured.table.dialect),
+                captured.table.name
+            ),
+            captured: captured.clone(),
+            way,
+            format,
+            warehouse: warehouse.to_owned(),
+        }
+    }
+
+    /// How it writes, in a word.
     pub(super) fn word(&self) -> &'static str {
-        word(self.resends)
+        word(self.way)
     }
 
     /// Where its table is.
@@ -123,7 +171,7 @@ impl Job {
         format!(
             "pipeline:
   name: {name}
-  trigger: {{ interval: 1s, adaptive: true }}
+  trigger: {{ interval: {}, adaptive: true }}
   batch: {{ max_records: 5000, max_bytes: 16MiB }}
   on_error: {{ policy: quarantine, table: {{ type: delta, path: \"${{WAREHOUSE}}/_quarantine/{name}\" }} }}
 source:
@@ -133,16 +181,50 @@ source:
   topics: [\"{topic}\"]
   auto_offset_reset: earliest
   before_image: {image}
-  resends: {}
-{}transform: |
-  SELECT *, _op, _topic, _partition, _offset, _unavailable_columns FROM {source}
-sink:
-{}  mode: append
-",
-            self.word(),
+{}{}{}sink:
+{}{}",
+            self.interval(),
+            self.resends(),
             self.columns(),
+            self.transform(),
             self.sink(),
+            self.mode(),
         )
+    }
+
+    /// A commit to a table that is kept by key rewrites files, or makes deletes that readers read.
+    fn interval(&self) -> &'static str {
+        match self.way {
+            Way::Append(_) => "1s",
+            Way::Upsert => "3s",
+        }
+    }
+
+    /// A table that is kept by key drops them by itself.
+    fn resends(&self) -> String {
+        match self.way {
+            Way::Append(_) => format!("  resends: {}\n", self.word()),
+            Way::Upsert => String::new(),
+        }
+    }
+
+    fn transform(&self) -> String {
+        let source = self.captured.table.name;
+        match self.way {
+            Way::Append(_) => format!(
+                "transform: |
+  SELECT *, _op, _topic, _partition, _offset, _unavailable_columns FROM {source}
+"
+            ),
+            Way::Upsert => String::new(),
+        }
+    }
+
+    fn mode(&self) -> &'static str {
+        match self.way {
+            Way::Append(_) => "  mode: append\n",
+            Way::Upsert => "  mode: upsert\n  truncate: apply\n",
+        }
     }
 
     /// Events without schemas have no types.

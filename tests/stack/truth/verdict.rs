@@ -7,13 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use serde_json::Value;
-use tests::capture::{self, Record};
-use tests::judge::{self, Case, Complaint, Figures, Resends, Subject};
+use tests::capture;
+use tests::judge::{self, Case, Complaint, Figures, Replay, Resends, Subject};
 use tests::python::{Reader, Readers};
-use tests::workload::Table;
 
 use super::connectors::prefix;
-use super::job::{Captured, DIALECTS, Job, short};
+use super::job::{Captured, DIALECTS, Format, Job, Way, is_odd, short};
 use super::stage::Stage;
 
 /// What was found, all tables together.
@@ -29,8 +28,10 @@ pub(super) struct Verdict {
     pub(super) doubled: usize,
     /// Records in quarantines.
     pub(super) rejects: usize,
-    /// Tables that were judged.
+    /// Tables that were appended to and judged.
     pub(super) tables: usize,
+    /// Tables that are kept by key.
+    pub(super) upserts: Upserts,
     /// Commits of all tables.
     pub(super) commits: u64,
     /// Files under the warehouse and their bytes.
@@ -49,6 +50,17 @@ pub(super) struct Sent {
     pub(super) resends: usize,
     /// Rows of its tables at the end.
     pub(super) rows: usize,
+}
+
+/// What tables that are kept by key hold, compared with `SELECT *`.
+#[derive(Debug, Default)]
+pub(super) struct Upserts {
+    /// How many there are of each format.
+    pub(super) tables: BTreeMap<&'static str, usize>,
+    /// Their rows, each compared as two readers see it.
+    pub(super) rows: usize,
+    /// What differs from the database, for either reader.
+    pub(super) differences: usize,
 }
 
 /// Tables that are judged side by side.
@@ -89,12 +101,17 @@ impl Verdict {
         self.doubled += other.doubled;
         self.rejects += other.rejects;
         self.tables += other.tables;
+        for (format, tables) in other.upserts.tables {
+            *self.upserts.tables.entry(format).or_default() += tables;
+        }
+        self.upserts.rows += other.upserts.rows;
+        self.upserts.differences += other.upserts.differences;
         self.commits += other.commits;
         self.complaints.extend(other.complaints);
         self
     }
 
-    /// Both tables of a topic.
+    /// All tables of a topic.
     fn topic(&mut self, stage: &Stage, readers: &Readers, captured: &Captured, captures: &Path) {
         let table = &captured.table;
         let records = stage.broker.read(&captured.topic);
@@ -103,44 +120,52 @@ impl Verdict {
         let truth = table.rows(stage.sql(table.dialect).as_ref());
         let sent = self.databases.entry(short(table.dialect)).or_default();
         sent.rows += truth.len();
-        let jobs = stage.jobs.iter();
-        let jobs = jobs.filter(|job| job.captured.topic == captured.topic);
-        for (nth, job) in jobs.enumerate() {
-            let reader = job.target().readers()[nth % 2];
-            self.table(readers, job, reader, &records, &truth);
+        let subject = Subject::of(table, prefix(table.dialect));
+        let jobs = |way: Way| {
+            let jobs = stage.jobs.iter();
+            jobs.filter(move |job| job.captured.topic == captured.topic && job.way == way)
+        };
+        let mut replay = Replay::of(readers, &subject, &records, Resends::Keep);
+        for (nth, resends) in [Resends::Keep, Resends::Drop].into_iter().enumerate() {
+            if resends == Resends::Drop {
+                replay = replay.dropping();
+            }
+            let case = Case {
+                subject: &subject,
+                records: &records,
+                resends,
+                rows: &[],
+                rejects: &[],
+                // No event can say all that is in that table.
+                truth: (!is_odd(captured)).then_some(&truth),
+            };
+            for job in jobs(Way::Append(resends)) {
+                self.append(readers, job, job.target().readers()[nth], &replay, case);
+            }
+        }
+        for job in jobs(Way::Upsert) {
+            self.upsert(readers, job, &subject, &replay, &truth);
         }
     }
 
-    fn table(
+    fn append(
         &mut self,
         readers: &Readers,
         job: &Job,
         reader: Reader,
-        records: &[Record],
-        truth: &[Value],
+        replay: &Replay,
+        case: Case<'_>,
     ) {
-        // No event can say all that is in that table.
-        let is_odd = job.captured.table.name == Table::oddities().name;
-        let target = job.target();
-        assert!(target.exists(), "{} has no table", job.name);
-        let rows = readers.read(reader, &target).rows;
-        let rejects = rejects(readers, job);
-        let judged = judge::judge(
-            readers,
-            &Case {
-                subject: &Subject::of(&job.captured.table, prefix(job.captured.table.dialect)),
-                records,
-                resends: job.resends,
-                rows: &rows,
-                rejects: &rejects,
-                truth: (!is_odd).then_some(truth),
-            },
-        );
+        let rejects = self.table(readers, job);
+        let rows = readers.read(reader, &job.target()).rows;
+        let case = Case {
+            rows: &rows,
+            rejects: &rejects,
+            ..case
+        };
         self.tables += 1;
-        self.commits += target.commits();
-        self.rejects += rejects.len();
         *self.rows.entry(job.word()).or_default() += rows.len();
-        match judged {
+        match judge::judge_replayed(replay, &case) {
             Ok(figures) => self.count(job, figures, &rows),
             Err(complaint) => {
                 println!("{}: {complaint}", job.name);
@@ -151,9 +176,45 @@ impl Verdict {
         }
     }
 
+    /// A table that is kept by key is that of the database, whoever reads it.
+    fn upsert(
+        &mut self,
+        readers: &Readers,
+        job: &Job,
+        subject: &Subject,
+        replay: &Replay,
+        truth: &[Value],
+    ) {
+        let rejects = self.table(readers, job);
+        let format = match job.format {
+            Format::Iceberg => "Iceberg",
+            Format::Delta => "Delta",
+        };
+        *self.upserts.tables.entry(format).or_default() += 1;
+        self.upserts.rows += truth.len();
+        for reader in job.target().readers() {
+            let rows = readers.read(reader, &job.target()).rows;
+            if let Err(complaint) = judge::judge_upsert(subject, replay, &rows, &rejects, truth) {
+                println!("{}, as {reader:?} reads it: {complaint}", job.name);
+                self.upserts.differences += complaint.total();
+                self.complaints.push(*complaint);
+            }
+        }
+    }
+
+    /// What is counted of any table; the records that its pipeline set aside.
+    fn table(&mut self, readers: &Readers, job: &Job) -> Vec<Value> {
+        let target = job.target();
+        assert!(target.exists(), "{} has no table", job.name);
+        self.commits += target.commits();
+        let rejects = rejects(readers, job);
+        self.rejects += rejects.len();
+        rejects
+    }
+
     /// What was sent is the same for both tables of a topic: it is counted once.
     fn count(&mut self, job: &Job, figures: Figures, rows: &[Value]) {
-        if job.resends != Resends::Keep {
+        if job.way != Way::Append(Resends::Keep) {
             return;
         }
         let database = short(job.captured.table.dialect);

@@ -67,7 +67,7 @@ impl Watch {
     }
 
     fn tell(&self, stage: &Stage, dealt: &Dealt) {
-        let commits: u64 = stage.jobs.iter().map(|job| job.target().commits()).sum();
+        let commits = stage.commits();
         let (starts, peak, p50, p99) = stage.unit.lives(|lives| {
             let quantile = |share| lives.freshness.quantile(share).unwrap_or(0.0);
             (
