@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use sink::{
-    CatalogKind, CatalogSpec, IcebergTableSpec, Mode, PartitionField, PartitionTransform, SinkSpec,
-    SinkTarget, TruncatePolicy, UnavailablePolicy,
+    CatalogKind, CatalogSpec, IcebergTableSpec, Mode, PartitionField, PartitionTransform, RestSpec,
+    Secret, SinkSpec, SinkTarget, TruncatePolicy, UnavailablePolicy,
 };
 pub use source::{
     Bootstrap, DeclaredColumn, DeclaredType, Format, KafkaSpec, OffsetReset, Resends, SourceSpec,
