@@ -1,4 +1,4 @@
-//! Lake tables: the contract of the sinks, types, refusals, crashes.
+//! Lake tables: the contract of the sinks, types, refusals, crashes, REST catalogs.
 
 mod cast;
 mod contract;
@@ -9,5 +9,6 @@ mod harness;
 mod iceberg;
 mod quarantine;
 mod refusals;
+mod rest;
 mod types;
 mod upsert;

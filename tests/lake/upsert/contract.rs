@@ -7,11 +7,13 @@ use arrow::datatypes::{DataType, Field, Schema};
 use engine::sink::Receipt;
 use sql::ErrorKind;
 use sql::change::NetChange;
+use tests::need;
+use tests::rest_catalog::Catalog;
 
 use super::harness::{
     Bench, Kind, Shape, TOPIC, Writer, change, ids, many, plain, shown, truncate,
 };
-use crate::lake::harness::{position, span, step};
+use crate::lake::harness::{position, runtime, span, step};
 
 macro_rules! contract {
     ($($case:ident),* $(,)?) => {
@@ -20,6 +22,19 @@ macro_rules! contract {
         contract!(@kind partitioned_delta Delta partitioned $($case)*);
         contract!(@kind iceberg Iceberg plain $($case)*);
         contract!(@kind partitioned_iceberg Iceberg partitioned $($case)*);
+
+        /// One server for all: it is a JVM.
+        #[test]
+        fn rest() {
+            let catalog = need!(Catalog::start());
+            let runtime = runtime();
+            for shape in [Shape::plain(), Shape::partitioned()] {
+                $(
+                    println!("{} by {:?}", stringify!($case), shape.partition_by);
+                    runtime.block_on($case(Bench::rest(&catalog, catalog.url(), shape.clone())));
+                )*
+            }
+        }
     };
     (@kind $module:ident $kind:ident $shape:ident $($case:ident)*) => {
         mod $module {

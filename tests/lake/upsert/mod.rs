@@ -2,10 +2,10 @@
 
 mod bench;
 mod contract;
-mod crash;
+pub mod crash;
 mod delta;
 mod feed;
-mod harness;
+pub mod harness;
 mod iceberg;
 mod keys;
 mod model;

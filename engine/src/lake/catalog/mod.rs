@@ -54,7 +54,7 @@ pub(crate) enum Loaded {
     /// It is the one that is known.
     Same,
     /// It is this one.
-    Table(Table),
+    Table(Box<Table>),
     /// There is no such table.
     Absent,
 }
@@ -155,7 +155,7 @@ impl OpenCatalog {
     /// [`ErrorKind::Unavailable`] or [`ErrorKind::Storage`] from catalog or storage; [`ErrorKind::Denied`] from a REST catalog.
     pub async fn load(&self, ident: &TableIdent) -> Result<Option<Table>> {
         match self.look(ident, None).await? {
-            Loaded::Table(table) => Ok(Some(table)),
+            Loaded::Table(table) => Ok(Some(*table)),
             Loaded::Same | Loaded::Absent => Ok(None),
         }
     }

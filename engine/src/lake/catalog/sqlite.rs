@@ -108,7 +108,8 @@ impl SqliteCatalog {
         if known.is_some_and(|known| known.metadata_location() == Some(location.as_str())) {
             return Ok(Loaded::Same);
         }
-        self.read(ident, location).await.map(Loaded::Table)
+        let table = self.read(ident, location).await?;
+        Ok(Loaded::Table(Box::new(table)))
     }
 
     /// Where the table's current metadata file is.

@@ -114,7 +114,7 @@ impl IcebergSink {
     async fn refresh(&mut self) -> Result<()> {
         let table = match self.catalog.newer(&self.table).await? {
             Loaded::Same => return Ok(()),
-            Loaded::Table(table) => table,
+            Loaded::Table(table) => *table,
             Loaded::Absent => {
                 return Err(Error::config("the table is no longer in its catalog")
                     .at(&self.place)

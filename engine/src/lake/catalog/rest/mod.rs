@@ -155,7 +155,7 @@ impl RestCatalog {
         let files = self.files(&described.config);
         let loaded = self.table(ident, &described, files)?;
         self.remember(ident, &described, &answer);
-        Ok(Loaded::Table(loaded))
+        Ok(Loaded::Table(Box::new(loaded)))
     }
 
     /// Makes a table.
