@@ -14,6 +14,7 @@ mod env;
 mod field;
 mod iceberg;
 mod kafka;
+mod maintenance;
 pub mod model;
 mod names;
 mod nearest;
@@ -118,7 +119,7 @@ pub fn parse_str(
 
 /// Reads the top level.
 fn read(root: &Field<'_>, file: std::path::PathBuf) -> Result<PipelineSpec> {
-    const KNOWN: [&str; 8] = [
+    const KNOWN: [&str; 9] = [
         "pipeline",
         "source",
         "transform",
@@ -126,6 +127,7 @@ fn read(root: &Field<'_>, file: std::path::PathBuf) -> Result<PipelineSpec> {
         "tables",
         "functions",
         "sink",
+        "maintenance",
         "observability",
     ];
     let mut block = root.block()?;
@@ -138,6 +140,7 @@ fn read(root: &Field<'_>, file: std::path::PathBuf) -> Result<PipelineSpec> {
     let functions = statements::functions(&mut block)?;
     let sink = sink::read(&mut block)?;
     quarantine::table(&pipeline, &sink)?;
+    let maintenance = maintenance::read(&mut block)?;
     let observability = observability::read(&mut block)?;
     Ok(PipelineSpec {
         file,
@@ -148,6 +151,7 @@ fn read(root: &Field<'_>, file: std::path::PathBuf) -> Result<PipelineSpec> {
         tables,
         functions,
         sink,
+        maintenance,
         observability,
         effective: block.finish().into(),
     })

@@ -1,7 +1,7 @@
 //! Tables that are kept equal to their source, key by key.
 
-mod bench;
 mod contract;
+mod copied;
 pub mod crash;
 mod delta;
 mod feed;

@@ -287,9 +287,12 @@ fn prepare(file: &Path, warehouse: &str, absent: Absent) -> Result<()> {
     Ok(())
 }
 
-/// The folder that a warehouse's `file://` URL or path names.
-fn local_path(location: &str) -> Result<PathBuf> {
-    match location.strip_prefix("file://") {
+/// The folder that a path names or a URL of a file: `file:///path`, or `file:/path` as Java writes it.
+pub(crate) fn local_path(location: &str) -> Result<PathBuf> {
+    let path = location
+        .strip_prefix("file://")
+        .or_else(|| location.strip_prefix("file:"));
+    match path {
         Some(path) => Ok(PathBuf::from(path)),
         None if location.contains("://") => {
             Err(Error::config("no storage for the warehouse is built in")

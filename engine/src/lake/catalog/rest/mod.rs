@@ -169,7 +169,8 @@ impl RestCatalog {
             name: creation.name,
             location: creation.location,
             schema: creation.schema,
-            partition_spec: creation.partition_spec,
+            // Java's servers want a number, which the library leaves out; they give their own.
+            partition_spec: creation.partition_spec.map(|spec| spec.with_spec_id(0)),
             write_order: creation.sort_order,
             stage_create: Some(false),
             properties: creation.properties,

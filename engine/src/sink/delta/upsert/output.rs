@@ -69,8 +69,6 @@ pub(super) struct Output {
     with_statistics: Option<Vec<String>>,
     /// Whether the table wants a change feed.
     pub(super) feed: bool,
-    /// All files that were written, feed and data.
-    pub(super) written: Vec<String>,
 }
 
 /// A file, or several if it grows too large, of one partition.
@@ -108,7 +106,6 @@ impl Output {
             file_size: settings.target_file_size(),
             with_statistics,
             feed: settings.enable_change_data_feed(),
-            written: Vec::new(),
         })
     }
 
@@ -210,16 +207,23 @@ impl Output {
             .map_err(|error| storage_error("write a data file", &self.place, error))
     }
 
-    /// Ends a data file; none is there if nothing was written.
-    pub(super) async fn close(&mut self, file: OpenFile) -> Result<Vec<Add>> {
+    /// Ends a data file; none is there if nothing was written. Adds what was written to `written`.
+    pub(super) async fn close(
+        &self,
+        file: OpenFile,
+        written: &mut Vec<String>,
+    ) -> Result<Vec<Add>> {
         let files = self.end(file).await?;
-        self.written
-            .extend(files.iter().map(|file| file.path.clone()));
+        written.extend(files.iter().map(|file| file.path.clone()));
         Ok(files)
     }
 
-    /// Ends a file of the feed.
-    pub(super) async fn close_feed(&mut self, file: OpenFile) -> Result<Vec<AddCDCFile>> {
+    /// Ends a file of the feed. Adds what was written to `written`.
+    pub(super) async fn close_feed(
+        &self,
+        file: OpenFile,
+        written: &mut Vec<String>,
+    ) -> Result<Vec<AddCDCFile>> {
         let files = self.end(file).await?;
         let files = files.into_iter().map(|file| AddCDCFile {
             path: format!("{FEED_FOLDER}/{}", file.path),
@@ -229,8 +233,7 @@ impl Output {
             tags: None,
         });
         let files: Vec<_> = files.collect();
-        self.written
-            .extend(files.iter().map(|file| file.path.clone()));
+        written.extend(files.iter().map(|file| file.path.clone()));
         Ok(files)
     }
 
