@@ -16,9 +16,9 @@
 pub(super) mod bounds;
 mod change;
 mod feed;
-mod output;
-mod plan;
-mod read;
+pub(super) mod output;
+pub(super) mod plan;
+pub(super) mod read;
 mod rewrite;
 mod truncate;
 
@@ -41,11 +41,11 @@ use crate::lake::cast::Caster;
 use crate::lake::delta::snapshot;
 use crate::lake::keys::{KeySet, check_key};
 use crate::lake::shape::Missing;
+use crate::maintain::{Policy, Report};
 use crate::sink::protocol::{Standing, check_batch};
 use crate::sink::sidecar::Sidecar;
 use crate::sink::{Fetched, Receipt, Sink, UpsertSink, failpoint};
 use crate::spec::model::DeltaTableSpec;
-use bounds::can_partition;
 use change::Change;
 use output::Output;
 use plan::{Counts, Found, Plan};
@@ -67,8 +67,8 @@ impl DeltaUpsert {
     /// Opens or creates the table, as [`DeltaSink::open`] does, and reads the list of its files. `key` are columns of `target`.
     ///
     /// # Errors
-    /// As [`DeltaSink::open`]; [`sql::ErrorKind::Config`] also for a key that no table can be searched by, for a table that allows
-    /// appends only, and for partition columns whose values cannot be told from their text.
+    /// As [`DeltaSink::open`]; [`sql::ErrorKind::Config`] also for a key that no table can be searched by, and for a table that allows
+    /// appends only.
     pub async fn open(
         spec: &DeltaTableSpec,
         pipeline: &str,
@@ -113,19 +113,6 @@ impl DeltaUpsert {
                     .at(&sink.path)
                     .remedy("Rename the column with AS in the SELECT list and write to another table."));
                 }
-            }
-        }
-        for name in &sink.partition_by {
-            let data_type = sink
-                .schema
-                .column_with_name(name)
-                .map(|(_, f)| f.data_type());
-            if let Some(data_type) = data_type.filter(|data_type| !can_partition(data_type)) {
-                return Err(Error::config(format!(
-                    "the Delta table is partitioned by `{name}` of type {data_type}, whose values cannot be read back exactly"
-                ))
-                .at(&sink.path)
-                .remedy("Partition by a column of text, whole numbers, dates or times."));
             }
         }
         Ok(())
@@ -366,6 +353,10 @@ impl Sink for DeltaUpsert {
 
     fn sidecar(&self) -> Option<Arc<dyn Sidecar>> {
         self.sink.sidecar()
+    }
+
+    async fn maintain(&mut self, policy: &Policy) -> Result<Report> {
+        self.sink.maintain(policy).await
     }
 }
 

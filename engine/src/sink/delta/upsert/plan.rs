@@ -185,7 +185,7 @@ impl Work {
 }
 
 /// The action that takes a file out of the table.
-pub(super) fn removal(path: &str, file: &LiveFile) -> Remove {
+pub(in crate::sink::delta) fn removal(path: &str, file: &LiveFile) -> Remove {
     Remove {
         path: path.to_owned(),
         data_change: true,
