@@ -7,8 +7,8 @@ use engine::sink::{Missing, Receipt, open_with};
 use sql::ErrorKind;
 use sql::change::Partition;
 use std::sync::Arc;
-use tests::need;
 use tests::rest_catalog::Catalog;
+use tests::{full, need};
 
 use super::harness::{Bench, Kind, fitted, output, position, rows, runtime, span, step};
 
@@ -21,6 +21,7 @@ macro_rules! contract {
         /// One server for all: it is a JVM.
         #[test]
         fn rest() {
+            full!();
             let catalog = need!(Catalog::start());
             let runtime = runtime();
             $(

@@ -1,6 +1,7 @@
 //! A proxy before an Iceberg REST catalog that spoils single answers, and asks for tokens if it is told to.
 
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -48,6 +49,7 @@ struct State {
     token: Option<String>,
     issued: u32,
     refusal: u16,
+    tags: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -122,6 +124,11 @@ impl Meddler {
         state.refusal = status;
     }
 
+    /// From now on answers about tables have tags, and one that the client has already is `304`.
+    pub fn tag_answers(&self) {
+        self.shared.state().tags = true;
+    }
+
     /// Tokens that were issued so far.
     pub fn issued(&self) -> u32 {
         self.shared.state().issued
@@ -180,6 +187,9 @@ impl Shared {
         let commits = request.method == "POST" && request.path.contains("/tables/");
         let fault = commits.then(|| self.state().faults.pop_front()).flatten();
         Ok(match fault {
+            None if self.state().tags && request.method == "GET" => {
+                Some(tagged(request, &self.forward(request)?))
+            }
             None => Some(self.forward(request)?),
             Some(Fault::Lost) => {
                 self.forward(request)?;
@@ -298,6 +308,25 @@ fn read_request(client: &TcpStream) -> io::Result<Option<Request>> {
         headers,
         body,
     }))
+}
+
+/// The answer with a tag of its content, or `304` if the request knows that one.
+fn tagged(request: &Request, answer: &[u8]) -> Vec<u8> {
+    let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+    let body = &answer[end.expect("an answer has a head")..];
+    let mut hasher = DefaultHasher::new();
+    body.hash(&mut hasher);
+    let tag = format!("\"{:x}\"", hasher.finish());
+    let known = request
+        .headers
+        .iter()
+        .any(|(name, value)| name == "if-none-match" && *value == tag);
+    if known {
+        return response(304, "");
+    }
+    let line = answer.windows(2).position(|bytes| bytes == b"\r\n");
+    let (first, rest) = answer.split_at(line.expect("an answer has a first line"));
+    [first, format!("\r\nETag: {tag}").as_bytes(), rest].concat()
 }
 
 fn status(answer: &[u8]) -> u16 {

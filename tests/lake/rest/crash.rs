@@ -4,8 +4,8 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use tests::need;
 use tests::rest_catalog::Catalog;
+use tests::{full, need};
 
 use crate::lake::crash::END;
 use crate::lake::harness::{Bench, fresh, runtime};
@@ -35,6 +35,7 @@ const POINTS: [(&str, &str, i32); 5] = [
 
 #[test]
 fn appends_survive_a_kill_at_every_point_and_lost_answers() {
+    full!();
     let catalog = need!(Catalog::start());
     for (variable, point, signal) in POINTS {
         let namespace = fresh("crash");
@@ -54,6 +55,7 @@ fn appends_survive_a_kill_at_every_point_and_lost_answers() {
 
 #[test]
 fn upserts_survive_a_kill_at_every_point_and_lost_answers() {
+    full!();
     let catalog = need!(Catalog::start());
     for (variable, point, signal) in POINTS {
         let namespace = fresh("crash");

@@ -266,6 +266,7 @@ fn another_writers_property_is_kept_and_in_nobodys_way() {
 fn a_table_that_has_not_changed_is_not_sent_again() {
     let catalog = need!(Catalog::start());
     let meddler = Meddler::before(catalog.url());
+    meddler.tag_answers();
     runtime().block_on(async {
         let bench = Bench::rest(&catalog, &meddler.url());
         let mut sink = bench.sink().await;

@@ -135,7 +135,8 @@ fn a_table_that_was_dropped_is_missed() {
             table_of(&bench).replace('.', "/tables/")
         );
         let dropped = catalog.request("DELETE", &path, None);
-        assert_eq!(dropped.status, 204, "{}", dropped.body);
+        // The protocol's answer is 204, this server's is 200.
+        assert!(matches!(dropped.status, 200 | 204), "{}", dropped.body);
         let error = sink.write(&[], &step(0, 1)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
         assert_eq!(error.message(), "the table is no longer in its catalog");

@@ -7,8 +7,8 @@ use arrow::datatypes::{DataType, Field, Schema};
 use engine::sink::Receipt;
 use sql::ErrorKind;
 use sql::change::NetChange;
-use tests::need;
 use tests::rest_catalog::Catalog;
+use tests::{full, need};
 
 use super::harness::{
     Bench, Kind, Shape, TOPIC, Writer, change, ids, many, plain, shown, truncate,
@@ -28,6 +28,7 @@ macro_rules! contract {
         /// One server for all: it is a JVM.
         #[test]
         fn rest() {
+            full!();
             let catalog = need!(Catalog::start());
             let runtime = runtime();
             for shape in [Shape::plain(), Shape::partitioned(), Shape::plain().copied()] {

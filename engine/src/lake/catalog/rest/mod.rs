@@ -188,9 +188,7 @@ impl RestCatalog {
     /// Makes a namespace and those above it, if they are not there.
     pub(super) async fn create_namespaces(&self, namespace: &NamespaceIdent) -> Result<()> {
         let levels = namespace.as_ref();
-        let url = self.client.url(&["namespaces", &levels.join(LEVELS)]);
-        let asked = self.client.send(get(url)).await;
-        if asked.map_err(|lost| lost.error)?.status == StatusCode::OK {
+        if self.has_namespace(levels).await? {
             return Ok(());
         }
         for depth in 1..=levels.len() {
@@ -207,11 +205,21 @@ impl RestCatalog {
             let answer = asked.map_err(|lost| lost.error)?;
             // There already is as good; and who may not make the outer one may still make the inner one.
             let made = [StatusCode::OK, StatusCode::CONFLICT].contains(&answer.status);
-            if !made && depth == levels.len() {
+            if made || depth < levels.len() {
+                continue;
+            }
+            // Of two that make it at once some servers tell one that they failed.
+            if !self.has_namespace(levels).await? {
                 return Err(answer.into_error("create a namespace", &place));
             }
         }
         Ok(())
+    }
+
+    async fn has_namespace(&self, levels: &[String]) -> Result<bool> {
+        let url = self.client.url(&["namespaces", &levels.join(LEVELS)]);
+        let asked = self.client.send(get(url)).await;
+        Ok(asked.map_err(|lost| lost.error)?.status == StatusCode::OK)
     }
 
     /// Asks the server to make `updates`, if `base` still is the table's snapshot.
