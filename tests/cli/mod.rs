@@ -4,4 +4,5 @@ mod bad_input;
 mod case;
 mod help;
 mod live;
+mod maintain;
 mod queries;
