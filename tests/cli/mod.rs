@@ -5,4 +5,5 @@ mod case;
 mod help;
 mod live;
 mod maintain;
+mod maintain_delta;
 mod queries;

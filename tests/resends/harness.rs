@@ -194,10 +194,11 @@ impl Bench {
         self.counted("engine_tombstones_records_total")
     }
 
-    /// Paths of the files beside the table.
+    /// Paths of the files beside the table that belong to windows.
     pub fn files(&self) -> Vec<String> {
         let table = self.table.as_ref().expect("a pipeline ran");
-        table.files().into_keys().collect()
+        let files = table.files().into_keys();
+        files.filter(|path| path.contains("/resends/")).collect()
     }
 }
 
