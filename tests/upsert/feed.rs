@@ -2,7 +2,7 @@
 //! offsets where the commit begins and ends, worked out by the reference replayer.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 
 use serde_json::Value;
 use tests::capture::{self, Record};
@@ -100,7 +100,7 @@ impl Case {
     }
 
     /// For each version that begins and ends at offsets of the topic, what its feed must tell.
-    fn expected(&self, readers: &Readers, path: &PathBuf) -> BTreeMap<u64, Vec<Change>> {
+    fn expected(&self, readers: &Readers, path: &Path) -> BTreeMap<u64, Vec<Change>> {
         let file = repository::path(&format!("tests/fixtures/{}", self.messages));
         let records = capture::read(&file);
         let place = format!("{}/0", self.topic);
