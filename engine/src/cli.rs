@@ -1,8 +1,11 @@
 //! The command line, as data. What each command does is in `command`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::spec::duration;
 
 /// Change-data-capture pipelines in SQL: Debezium events from Kafka into Delta Lake and Apache Iceberg, exactly once.
 #[derive(Debug, Parser)]
@@ -19,6 +22,7 @@ Examples:
   engine run pipelines                            run every pipeline of a folder until SIGTERM
   engine validate pipelines/customers.yaml        check the file and its SQL without touching a table
   engine sql -c 'SELECT count(*) FROM iceberg.analytics.customers'
+  engine maintain pipelines --dry-run             what compaction and expiry would do to every pipeline's table
 
 Exit codes: 0 ok, 2 bad configuration or SQL, 3 cannot connect or write, 4 stopped by a data policy,
 5 another engine owns the table, 70 a bug.")]
@@ -45,6 +49,12 @@ pub enum Command {
     /// `quarantine.<pipeline>` (messages set aside) and `<pipeline>.<source>` (a source, read live: use LIMIT); a bare
     /// name works where it is unique.
     Sql(SqlArgs),
+    /// Keep tables fast: compact small files and files with many deleted rows, expire old snapshots, delete files nobody needs.
+    ///
+    /// One full pass over the table of each pipeline, also beside engines that write to it, and whatever `maintenance.enabled` says.
+    /// Rows, positions and change feeds stay as they are. Nothing younger than `maintenance.retention` (7 days) is removed, and
+    /// nothing that a registered reader still needs.
+    Maintain(MaintainArgs),
 }
 
 /// Which pipeline files, and what to change in them.
@@ -116,6 +126,25 @@ pub struct SqlArgs {
     pub format: OutputFormat,
 }
 
+/// `engine maintain`.
+#[derive(Debug, Clone, Args)]
+pub struct MaintainArgs {
+    /// The files.
+    #[command(flatten)]
+    pub files: FileArgs,
+    /// Only print what would be done.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Keep everything that is younger than this, in place of what the file says: 12h, 30d. Shorter than the file's needs
+    /// --shorten-retention.
+    #[arg(long, value_name = "DURATION", value_parser = age)]
+    pub retention: Option<Duration>,
+    /// Let --retention be shorter than what the file says, even 0s. Readers and time travel lose what is older, and an attempt to
+    /// commit that takes longer than it loses its files.
+    #[arg(long, requires = "retention")]
+    pub shorten_retention: bool,
+}
+
 /// How query results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OutputFormat {
@@ -125,6 +154,15 @@ pub enum OutputFormat {
     Json,
     /// Comma-separated values with a header.
     Csv,
+}
+
+fn age(text: &str) -> Result<Duration, String> {
+    match text.trim() {
+        "0" | "0s" => Ok(Duration::ZERO),
+        text => duration(text).ok_or_else(|| {
+            format!("`{text}` is no duration: a whole number and a unit, such as 30m, 12h, 7d")
+        }),
+    }
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

@@ -3,7 +3,7 @@
 //! [`run()`] is the whole program: arguments in, exit code out. The modules follow a change's way: [`source`] fetches
 //! records, [`format`] decodes them, [`transform`] runs the pipeline's SQL, [`quality`] judges rows, [`sink`] commits
 //! them with their positions, and [`run`](mod@run) turns these in a loop that [`telemetry`] reports on. [`spec`] is the pipeline
-//! file, [`lake`] opens tables, [`command`] is what the command line does with all of it.
+//! file, [`lake`] opens tables, [`maintain`] keeps them fast, [`command`] is what the command line does with all of it.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -15,6 +15,7 @@ pub mod clock;
 pub mod command;
 pub mod format;
 pub mod lake;
+pub mod maintain;
 pub mod quality;
 pub mod resend;
 pub mod run;

@@ -32,6 +32,7 @@ fn the_help_names_every_command_examples_and_exit_codes() {
                 "validate Check pipeline files",
                 "explain Show what a pipeline would do",
                 "sql Query what pipelines wrote",
+                "maintain Keep tables fast",
                 "engine run pipelines/customers.yaml --once",
                 "Exit codes: 0 ok, 2 bad configuration or SQL, 3 cannot connect or write, 4 stopped by a data policy",
             ],
@@ -74,6 +75,17 @@ fn each_commands_help_names_its_arguments() {
             "[default: ./pipelines]",
         ],
     );
+    assert_helps(
+        &["maintain", "--help"],
+        &[
+            "<FILE|DIR>",
+            "--set <KEY=VALUE>",
+            "--dry-run",
+            "--retention <DURATION>",
+            "--shorten-retention",
+            "Rows, positions and change feeds stay as they are",
+        ],
+    );
 }
 
 #[test]
@@ -98,6 +110,14 @@ fn wrong_arguments_exit_2_with_the_nearest() {
             "cannot be used with",
         ),
         (&["run", "pipeline.yaml", "--set", "=3"], "is not KEY=VALUE"),
+        (
+            &["maintain", "pipeline.yaml", "--retention", "soon"],
+            "`soon` is no duration",
+        ),
+        (
+            &["maintain", "pipeline.yaml", "--shorten-retention"],
+            "--retention <DURATION>",
+        ),
     ] {
         assert_says(
             &case.call(args),

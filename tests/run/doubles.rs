@@ -8,6 +8,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
+use engine::maintain::{Policy, Report};
 use engine::sink::memory::{Fault, MemorySink, MemoryTable};
 use engine::sink::{Receipt, Sidecar, Sink};
 use engine::source::{Flow, LogEvent, RecordLog, Watermarks};
@@ -40,6 +41,8 @@ struct Inner {
     release: Semaphore,
     in_flight: AtomicUsize,
     overlapped: AtomicBool,
+    passes: Mutex<Vec<usize>>,
+    failing: Mutex<Option<ErrorKind>>,
 }
 
 impl Script {
@@ -53,6 +56,8 @@ impl Script {
             release: Semaphore::new(0),
             in_flight: AtomicUsize::new(0),
             overlapped: AtomicBool::new(false),
+            passes: Mutex::default(),
+            failing: Mutex::default(),
         }))
     }
 
@@ -91,6 +96,16 @@ impl Script {
     /// Lets one held call go on.
     pub fn release(&self) {
         self.0.release.add_permits(1);
+    }
+
+    /// For each pass of maintenance, how many writes there had been.
+    pub fn passes(&self) -> Vec<usize> {
+        self.0.passes.lock().unwrap().clone()
+    }
+
+    /// The next pass of maintenance fails with an error of this kind.
+    pub fn fail_maintenance(&self, kind: ErrorKind) {
+        *self.0.failing.lock().unwrap() = Some(kind);
     }
 
     /// Whether a call began before another one had ended.
@@ -162,6 +177,25 @@ impl Sink for ScriptedSink {
 
     fn sidecar(&self) -> Option<Arc<dyn Sidecar>> {
         self.sink.sidecar()
+    }
+
+    async fn maintain(&mut self, _policy: &Policy) -> Result<Report> {
+        let inner = &self.script.0;
+        if inner.in_flight.load(Ordering::SeqCst) > 0 {
+            inner.overlapped.store(true, Ordering::SeqCst);
+        }
+        inner.passes.lock().unwrap().push(self.script.attempts());
+        match inner.failing.lock().unwrap().take() {
+            Some(kind) => Err(Error::new(kind, "as the script says")),
+            None => Ok(Report {
+                files_before: 12,
+                files_after: 2,
+                files_compacted: 11,
+                bytes_compacted: 4096,
+                commits: 1,
+                ..Report::default()
+            }),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod folder;
 mod harness;
 mod job;
 mod kafka;
+mod maintenance;
 mod overlap;
 mod policies;
 mod process;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use engine::maintain::Policy;
 use engine::spec::model::{
     Format, LogFormat, Mode, OffsetReset, OnErrorPolicy, SchemaChange, SourceSpec, Trigger,
 };
@@ -45,6 +46,8 @@ fn what_a_minimal_file_does_not_say() {
     assert!(spec.rules.is_empty() && spec.tables.is_empty() && spec.functions.is_empty());
     assert_eq!(spec.sink.mode, Mode::Append);
     assert!(spec.sink.partition_by.is_empty());
+    assert!(spec.maintenance.enabled);
+    assert_policies(&Policy::from(&spec.maintenance), &Policy::default());
     let observability = &spec.observability;
     assert_eq!(
         observability.metrics.address.as_deref(),
@@ -56,6 +59,16 @@ fn what_a_minimal_file_does_not_say() {
     );
     assert!(!observability.metrics.configured && !observability.health.configured);
     assert_eq!(observability.log, LogFormat::Auto);
+}
+
+fn assert_policies(one: &Policy, other: &Policy) {
+    assert_eq!(one.every, other.every);
+    assert_eq!(one.retention, other.retention);
+    assert_eq!(one.target_file_size, other.target_file_size);
+    assert_eq!(one.max_rewrite, other.max_rewrite);
+    assert_eq!(one.min_files, other.min_files);
+    assert_eq!(one.max_deleted.to_bits(), other.max_deleted.to_bits());
+    assert!(!one.dry_run && !other.dry_run);
 }
 
 #[test]
@@ -103,6 +116,14 @@ sink:
   storage_options: {{}}  # default
   table_properties: {{}}  # default
   partition_by: []  # default
+maintenance:  # default
+  enabled: true  # default
+  every: 5m  # default
+  retention: 7d  # default
+  target_file_size: 128MiB  # default
+  max_rewrite: 512MiB  # default
+  min_files: 10  # default
+  max_deleted: 0.2  # default
 observability:  # default
   metrics: null  # default: 127.0.0.1:8000, or a free port if that is busy
   health: null  # default: 127.0.0.1:8001, or a free port if that is busy
@@ -147,6 +168,7 @@ rules:
     expect: |
       id < 10
       AND id <> 5
+maintenance: { enabled: false, every: 1h, retention: 30d, target_file_size: 1MiB, max_rewrite: 1GiB, min_files: 2, max_deleted: 1 }
 tables:
   - { name: a, type: csv, path: a.csv, refresh: 10m }
   - { name: b, type: parquet, path: ./sub/../b }

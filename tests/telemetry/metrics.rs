@@ -1,7 +1,9 @@
 //! What reports add to the metrics, read back from the exposition text.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
+use engine::maintain::Report;
 use engine::telemetry::{BatchReport, Metrics, names as metric_names};
 
 use super::{full_report, names};
@@ -212,12 +214,50 @@ fn the_text_holds_every_metric_with_its_type_once_all_were_used() {
     metrics.started(&names());
     metrics.batch(&full_report());
     metrics.retry("customers", "conflict");
+    metrics.maintained(&names(), &Report::default());
+    metrics.not_maintained("customers", "storage");
     let (_, types) = parse(&metrics.text().unwrap());
     let expected: HashMap<String, String> = metric_names::ALL
         .iter()
         .map(|m| (m.name.to_owned(), format!("{:?}", m.kind).to_lowercase()))
         .collect();
     assert_eq!(types, expected);
+}
+
+#[test]
+fn passes_of_maintenance_add_up() {
+    let metrics = Metrics::try_new().unwrap();
+    metrics.started(&names());
+    let report = Report {
+        files_compacted: 12,
+        bytes_compacted: 4096,
+        objects_deleted: 3,
+        bytes_deleted: 100,
+        took: Duration::from_millis(1500),
+        ..Report::default()
+    };
+    metrics.maintained(&names(), &report);
+    metrics.maintained(&names(), &report);
+    metrics.not_maintained("customers", "conflict");
+    let (values, _) = parse(&metrics.text().unwrap());
+    for (series, expected) in [
+        ("engine_maintenance_seconds_sum", 3.0),
+        ("engine_maintenance_seconds_count", 2.0),
+        ("engine_maintenance_compacted_files_total", 24.0),
+        ("engine_maintenance_compacted_bytes_total", 8192.0),
+        ("engine_maintenance_deleted_files_total", 6.0),
+        ("engine_maintenance_deleted_bytes_total", 200.0),
+    ] {
+        let series = format!("{series}{{sink=\"delta\"}}");
+        assert_eq!(value(&values, &series), Some(expected), "{series}");
+    }
+    assert_eq!(
+        value(
+            &values,
+            r#"engine_maintenance_failed_attempts_total{reason="conflict"}"#
+        ),
+        Some(1.0)
+    );
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::telemetry::logs;
 pub mod explain;
 pub mod feed_table;
 pub mod files;
+pub mod maintain;
 pub mod print;
 pub mod query;
 pub mod run;
@@ -24,6 +25,7 @@ pub async fn execute(command: Command) -> Result<()> {
         Command::Validate(args) => validate::validate(args).await,
         Command::Explain(args) => explain::explain(args).await,
         Command::Sql(args) => query::query(args).await,
+        Command::Maintain(args) => maintain::maintain(args).await,
     }
 }
 

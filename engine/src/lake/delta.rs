@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::Schema;
 use datafusion::catalog::TableProvider;
-use deltalake::kernel::engine::arrow_conversion::TryIntoKernel as _;
+use deltalake::kernel::engine::arrow_conversion::{TryIntoArrow as _, TryIntoKernel as _};
 use deltalake::kernel::transaction::CommitProperties;
 use deltalake::kernel::{Metadata, Protocol, StructType};
 use deltalake::logstore::LogStoreRef;
@@ -17,6 +17,7 @@ use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
 use sql::{Error, ErrorKind, Result};
 use url::Url;
 
+use super::schema::without_metadata;
 use super::storage::storage_error;
 use crate::spec::model::DeltaTableSpec;
 
@@ -73,6 +74,23 @@ pub(crate) async fn open_or_create(
             Error::internal("a Delta table was created and is not there").at(&spec.path)
         })),
     }
+}
+
+/// The columns of the table, with Delta's types; `None` if there is none.
+///
+/// # Errors
+/// As [`open_or_create`].
+pub(crate) async fn existing_columns(spec: &DeltaTableSpec) -> Result<Option<Schema>> {
+    let Some(table) = load(builder(spec)?.without_files(), &spec.path).await? else {
+        return Ok(None);
+    };
+    let columns = snapshot(&table, &spec.path)?.schema();
+    let columns: Schema = columns.as_ref().try_into_arrow().map_err(|error| {
+        Error::config("the Delta table has columns that the engine does not know")
+            .at(&spec.path)
+            .source(error)
+    })?;
+    Ok(Some(without_metadata(&columns)))
 }
 
 async fn create(spec: &DeltaTableSpec, columns: &Schema, partition_by: &[String]) -> Result<()> {

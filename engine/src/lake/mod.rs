@@ -4,6 +4,7 @@
 //! - [`cast`]: the one strict cast between the two.
 //! - [`delta`], [`iceberg`], [`catalog`]: open, create, check, read.
 //! - [`keys`], [`locate`]: the rows of given keys, found in Parquet files.
+//! - `partition_values`: the partitions that rows fall into, and the folders of their files.
 //! - [`storage`]: errors of file systems and object stores as errors that say what to do.
 
 pub mod cast;
@@ -12,9 +13,12 @@ mod compatible;
 pub mod delta;
 pub mod iceberg;
 pub mod keys;
+pub(crate) mod listing;
 pub mod locate;
+pub(crate) mod partition_values;
 pub mod partitions;
 mod reserved;
+pub(crate) mod same;
 pub mod schema;
 pub mod shape;
 pub mod storage;

@@ -2,7 +2,7 @@
 
 use arrow::datatypes::Schema;
 use iceberg::arrow::arrow_schema_to_schema_auto_assign_ids;
-use iceberg::spec::{TableMetadata, Transform, UnboundPartitionSpec};
+use iceberg::spec::{PrimitiveType, TableMetadata, Transform, Type, UnboundPartitionSpec};
 use sql::{Error, Result};
 
 use super::iceberg::iceberg_error;
@@ -64,6 +64,15 @@ pub(crate) fn partition_spec(
             .remedy("partition by another column or transform, or CAST the column in the SQL")
             .source(error)
         })?;
+        if cannot_truncate(&transform, &source.field_type) {
+            return Err(Error::config(format!(
+                "column `{}` of bytes cannot be partitioned by {transform}, which the library does not know of bytes",
+                field.column
+            ))
+            .at(&field.at)
+            .expected("a number or a text for `truncate`")
+            .remedy("partition by another column, or by `bucket`"));
+        }
         let name = partition_name(&field.column, &transform);
         builder = builder
             .add_partition_field(source.id, name, transform)
@@ -76,16 +85,36 @@ pub(crate) fn partition_spec(
     Ok(builder.build())
 }
 
-/// Refuses a table that is partitioned otherwise than `partition_by` says. Saying nothing takes the table as it is.
+fn cannot_truncate(transform: &Transform, source: &Type) -> bool {
+    matches!(transform, Transform::Truncate(_))
+        && matches!(source, Type::Primitive(PrimitiveType::Binary))
+}
+
+/// Refuses a table that is partitioned otherwise than `partition_by` says, or in a way that nothing can be written by. Saying
+/// nothing takes the table as it is.
 pub(crate) fn check_partitions(
     metadata: &TableMetadata,
     partition_by: &[PartitionField],
     place: &str,
 ) -> Result<()> {
+    let schema = metadata.current_schema();
+    for field in metadata.default_partition_spec().fields() {
+        let unknown = matches!(field.transform, Transform::Unknown);
+        let source = schema.field_by_id(field.source_id);
+        if unknown || source.is_some_and(|s| cannot_truncate(&field.transform, &s.field_type)) {
+            return Err(Error::config(format!(
+                "the table is partitioned by `{}`, which is {} of {}: the engine cannot write by that",
+                field.name,
+                field.transform,
+                source.map_or_else(|| "a column".to_owned(), |s| s.field_type.to_string())
+            ))
+            .at(place)
+            .remedy("Change the table's partition spec, or write to another table."));
+        }
+    }
     if partition_by.is_empty() {
         return Ok(());
     }
-    let schema = metadata.current_schema();
     let there: Vec<String> = metadata
         .default_partition_spec()
         .fields()

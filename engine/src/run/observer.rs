@@ -11,6 +11,7 @@ use sql::{Error, ErrorKind};
 
 use super::pipeline::Outcome;
 use super::policy::policy;
+use crate::maintain::Report;
 use crate::spec::model::{PipelineSpec, SinkTarget};
 use crate::telemetry::logs::SAID;
 use crate::telemetry::{
@@ -164,6 +165,56 @@ impl Observer {
             line.resize(width());
             report_closed(line.batch(report, self.shared.begun.elapsed()));
         }
+    }
+
+    /// The table was maintained.
+    pub fn maintained(&self, report: &Report) {
+        self.shared.metrics.maintained(&self.names, report);
+        let pipeline = self.names.pipeline.as_str();
+        if report.is_nothing() {
+            tracing::debug!(pipeline, notes = ?report.notes, "maintenance found nothing to do");
+            return;
+        }
+        self.say(&format!("{pipeline}: maintenance: {}", report.summary()));
+        tracing::info!(
+            target: SAID,
+            pipeline,
+            table = self.table,
+            files_before = report.files_before,
+            files_after = report.files_after,
+            delete_files_before = report.delete_files_before,
+            delete_files_after = report.delete_files_after,
+            files_compacted = report.files_compacted,
+            bytes_compacted = report.bytes_compacted,
+            bytes_added = report.bytes_added,
+            rows = report.rows,
+            manifests_merged = report.manifests_merged,
+            checkpoints = report.checkpoints,
+            versions_expired = report.versions_expired,
+            objects_deleted = report.objects_deleted,
+            bytes_deleted = report.bytes_deleted,
+            commits = report.commits,
+            conflicts = report.conflicts,
+            more = report.more,
+            notes = (!report.notes.is_empty()).then(|| report.notes.join("; ")),
+            seconds = report.took.as_secs_f64(),
+            "table maintained"
+        );
+    }
+
+    /// A pass of maintenance failed; the pipeline goes on without.
+    pub fn not_maintained(&self, error: &Error) {
+        let pipeline = self.names.pipeline.as_str();
+        let kind = policy(error.kind());
+        self.shared.metrics.not_maintained(pipeline, kind.name);
+        let remedy = error.next_step().unwrap_or(kind.remedy);
+        tracing::warn!(
+            pipeline,
+            table = self.table,
+            error = %error,
+            remedy,
+            "maintenance failed, the next pass tries again"
+        );
     }
 
     /// The first of a batch is enough: the mark starts again there.

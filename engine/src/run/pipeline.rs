@@ -16,6 +16,8 @@ use tokio_util::sync::CancellationToken;
 use super::observer::Observer;
 use super::process::{Processor, ReadFacts, lookup_tables};
 use super::retry::{Retry, attempt};
+use crate::maintain::Policy;
+use crate::maintain::schedule::{Schedule, is_fatal};
 use crate::resend::WindowStore;
 use crate::sink::{self, Missing, Sink, Target, failpoint};
 use crate::source::{self, SourceOptions};
@@ -180,9 +182,16 @@ impl Pipeline {
             position,
         };
         let mut acknowledge = Acknowledge::new(feed.pulse());
+        let mut upkeep = Upkeep::start(&spec, processor.sidecar(), &observer, &stop).await;
         let mut fetch = Fetch::start(feed, limit);
         loop {
-            let (mut feed, fetched) = fetch.join(&observer).await?;
+            let (mut feed, fetched) = loop {
+                tokio::select! {
+                    biased;
+                    policy = upkeep.schedule.due() => upkeep.pass(&mut processor, &policy).await?,
+                    joined = fetch.join(&observer) => break joined?,
+                }
+            };
             acknowledge.late(feed.as_mut()).await?;
             let Some((batch, fetch_time)) = fetched else {
                 break;
@@ -208,14 +217,56 @@ impl Pipeline {
             };
             if let Some(committed) = committed {
                 outcome.commits += 1;
+                upkeep.schedule.committed();
                 outcome.position.try_advance(&committed.span)?;
                 limit.max_wait = interval(&spec, bounded, committed.commit_time);
                 failpoint::hit("before_ack");
                 acknowledge.committed(&outcome.position);
             }
         }
+        if bounded && let Some(policy) = upkeep.schedule.last().await {
+            upkeep.pass(&mut processor, &policy).await?;
+        }
         observer.ended(&outcome);
         Ok(outcome)
+    }
+}
+
+/// The maintenance of a running pipeline's table.
+struct Upkeep<'a> {
+    schedule: Schedule,
+    observer: &'a Observer,
+}
+
+impl<'a> Upkeep<'a> {
+    async fn start(
+        spec: &PipelineSpec,
+        files: Option<Arc<dyn sink::Sidecar>>,
+        observer: &'a Observer,
+        stop: &CancellationToken,
+    ) -> Self {
+        let name = &spec.pipeline.name;
+        Self {
+            schedule: Schedule::start(&spec.maintenance, name, files, stop).await,
+            observer,
+        }
+    }
+
+    /// One pass. Its errors are told and no reason to stop, but for those that say that another engine has the table.
+    async fn pass(&mut self, processor: &mut Processor, policy: &Policy) -> Result<()> {
+        let left = match processor.maintain(policy).await {
+            Ok(report) => {
+                self.observer.maintained(&report);
+                report.more
+            }
+            Err(error) if is_fatal(&error) => return Err(error),
+            Err(error) => {
+                self.observer.not_maintained(&error);
+                true
+            }
+        };
+        self.schedule.passed(policy, left).await;
+        Ok(())
     }
 }
 

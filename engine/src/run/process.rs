@@ -18,10 +18,11 @@ use super::retry::{Retry, attempt};
 use crate::clock;
 use crate::lake;
 use crate::lake::cast::Caster;
+use crate::maintain::{Policy, Report};
 use crate::quality::rules::{Judged, RuleCount};
 use crate::resend::WindowStore;
 use crate::sink::quarantine::{Quarantine, default_table};
-use crate::sink::{Receipt, Target, failpoint};
+use crate::sink::{Receipt, Sidecar, Target, failpoint};
 use crate::spec::model::{DeltaTableSpec, Mode, OnErrorPolicy, PipelineSpec, TableKind, TableSpec};
 use crate::telemetry::{BatchReport, StageTimes};
 use crate::transform::{Lookup, Transform, lookups};
@@ -107,6 +108,24 @@ impl Processor {
             observer,
             windows: None,
         })
+    }
+
+    /// One pass of maintenance over the target.
+    ///
+    /// # Errors
+    /// As [`crate::sink::Sink::maintain`].
+    pub async fn maintain(&mut self, policy: &Policy) -> Result<Report> {
+        let begun = Instant::now();
+        let report = self.target.sink_mut().maintain(policy).await?;
+        Ok(Report {
+            took: begun.elapsed(),
+            ..report
+        })
+    }
+
+    /// Files beside the target, if it has a place for them.
+    pub fn sidecar(&self) -> Option<Arc<dyn Sidecar>> {
+        self.target.sink().sidecar()
     }
 
     /// Makes what batches remember durable in `windows` before each commit.
@@ -221,6 +240,7 @@ impl Processor {
             Mode::Upsert {
                 truncate,
                 unavailable,
+                ..
             },
         ) = (&self.shape, &mut self.target, self.spec.sink.mode)
         else {

@@ -301,6 +301,15 @@ impl Sidecar for MemoryTable {
         self.0.lock().files.remove(path);
         Ok(())
     }
+
+    async fn list(&self, folder: &str) -> Result<Option<Vec<String>>> {
+        let state = self.0.lock();
+        let names = state.files.keys().filter_map(|path| {
+            let name = path.strip_prefix(folder)?.strip_prefix('/')?;
+            (!name.contains('/')).then(|| name.to_owned())
+        });
+        Ok(Some(names.collect()))
+    }
 }
 
 #[async_trait]

@@ -27,13 +27,15 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use sql::Result;
 use sql::change::{NetChange, Position, Span};
+use sql::{Error, Result};
 
 pub use self::sidecar::Sidecar;
+use crate::lake;
 use crate::lake::schema::{TableFormat, target_schema};
 pub use crate::lake::shape::Missing;
-use crate::spec::model::{SinkSpec, SinkTarget};
+use crate::maintain::{Policy, Report};
+use crate::spec::model::{Mode, SinkSpec, SinkTarget};
 
 /// What a commit did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -87,6 +89,16 @@ pub trait Sink: Send {
     /// Files beside the table, for what must be found again with its positions; `None` if there is no such place.
     fn sidecar(&self) -> Option<Arc<dyn Sidecar>> {
         None
+    }
+
+    /// One pass of maintenance ([`crate::maintain`]): rows, positions and change feeds stay as they are. Never called while
+    /// [`Sink::write`] is in flight; other processes may write and maintain the same table.
+    ///
+    /// # Errors
+    /// From the table's storage or catalog. Whatever was done until then is whole, and the table is as right as before.
+    async fn maintain(&mut self, policy: &Policy) -> Result<Report> {
+        let _nothing_to_keep = policy;
+        Ok(Report::default())
     }
 }
 
@@ -213,7 +225,37 @@ pub async fn open_upsert(
             let target = target_schema(output, TableFormat::Iceberg)?;
             let fields = &spec.partition_by;
             let sink = iceberg::IcebergUpsert::open(table, pipeline, &target, fields, key, missing);
-            Ok(Box::new(sink.await?))
+            let Mode::Upsert { write_mode, .. } = spec.mode else {
+                return Err(Error::internal(
+                    "an upsert into a table that is appended to",
+                ));
+            };
+            Ok(Box::new(sink.await?.with(write_mode)))
+        }
+    }
+}
+
+/// The table of `spec` as it is, for maintaining it: nothing is created, and its columns are its own. `key` are the columns that
+/// its rows are kept by, if that is known. `None` if there is no table.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_existing(
+    spec: &SinkSpec,
+    pipeline: &str,
+    key: &[String],
+) -> Result<Option<Box<dyn Sink>>> {
+    match &spec.target {
+        SinkTarget::Delta(table) => {
+            let Some(columns) = lake::delta::existing_columns(table).await? else {
+                return Ok(None);
+            };
+            let sink = delta::DeltaSink::open(table, pipeline, &columns, &[], Missing::Refuse);
+            Ok(Some(Box::new(sink.await?)))
+        }
+        SinkTarget::Iceberg(table) => {
+            let sink = iceberg::IcebergSink::existing(table, pipeline, key).await?;
+            Ok(sink.map(|sink| Box::new(sink) as Box<dyn Sink>))
         }
     }
 }

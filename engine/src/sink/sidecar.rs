@@ -12,6 +12,7 @@ use iceberg::io::FileIO;
 use sql::Result;
 
 use crate::lake::iceberg::iceberg_error;
+use crate::lake::listing;
 use crate::lake::storage::storage_error;
 
 /// Files beside a table. Paths are relative to the table's folder.
@@ -37,6 +38,13 @@ pub trait Sidecar: fmt::Debug + Send + Sync {
     /// # Errors
     /// From the table's storage.
     async fn delete(&self, path: &str) -> Result<()>;
+
+    /// The names of the files that are directly in `folder`, in no particular order; none if it is not there. `None` if the storage
+    /// cannot list.
+    ///
+    /// # Errors
+    /// From the table's storage.
+    async fn list(&self, folder: &str) -> Result<Option<Vec<String>>>;
 }
 
 /// Through the object store of a Delta table.
@@ -90,6 +98,17 @@ impl Sidecar for StoreSidecar {
             Ok(()) | Err(ObjectStoreError::NotFound { .. }) => Ok(()),
             Err(error) => Err(self.failed("delete a file beside the table", path, error)),
         }
+    }
+
+    async fn list(&self, folder: &str) -> Result<Option<Vec<String>>> {
+        let prefix = Path::from(folder);
+        let listed = self.store.list_with_delimiter(Some(&prefix));
+        let listed = listed
+            .await
+            .map_err(|error| self.failed("list files beside the table", folder, error))?;
+        let names = listed.objects.iter();
+        let names = names.filter_map(|object| object.location.filename().map(str::to_owned));
+        Ok(Some(names.collect()))
     }
 }
 
@@ -159,5 +178,18 @@ impl Sidecar for FileIoSidecar {
         delete
             .await
             .map_err(|error| self.failed("delete a file beside the table", path, error))
+    }
+
+    async fn list(&self, folder: &str) -> Result<Option<Vec<String>>> {
+        let location = self.location(folder);
+        let Some(files) = listing::files_of(&location).await? else {
+            return Ok(None);
+        };
+        let names = files.into_iter().filter_map(|file| {
+            let name = file.location.strip_prefix(&location)?;
+            let name = name.trim_start_matches('/');
+            (!name.contains('/')).then(|| name.to_owned())
+        });
+        Ok(Some(names.collect()))
     }
 }

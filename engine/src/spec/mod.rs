@@ -14,6 +14,7 @@ mod env;
 mod field;
 mod iceberg;
 mod kafka;
+mod maintenance;
 pub mod model;
 mod names;
 mod nearest;
@@ -115,7 +116,7 @@ pub fn parse_str(
 
 /// Reads the top level.
 fn read(root: &Field<'_>, file: std::path::PathBuf) -> Result<PipelineSpec> {
-    const KNOWN: [&str; 8] = [
+    const KNOWN: [&str; 9] = [
         "pipeline",
         "source",
         "transform",
@@ -123,6 +124,7 @@ fn read(root: &Field<'_>, file: std::path::PathBuf) -> Result<PipelineSpec> {
         "tables",
         "functions",
         "sink",
+        "maintenance",
         "observability",
     ];
     let mut block = root.block()?;
@@ -134,6 +136,7 @@ fn read(root: &Field<'_>, file: std::path::PathBuf) -> Result<PipelineSpec> {
     let tables = tables::read(&mut block, source.name())?;
     let functions = statements::functions(&mut block)?;
     let sink = sink::read(&mut block)?;
+    let maintenance = maintenance::read(&mut block)?;
     let observability = observability::read(&mut block)?;
     Ok(PipelineSpec {
         file,
@@ -144,6 +147,7 @@ fn read(root: &Field<'_>, file: std::path::PathBuf) -> Result<PipelineSpec> {
         tables,
         functions,
         sink,
+        maintenance,
         observability,
         effective: block.finish().into(),
     })

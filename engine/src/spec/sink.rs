@@ -8,14 +8,13 @@ use super::field::Field;
 use super::iceberg::{delta_table, iceberg_table};
 use super::model::{
     Mode, PartitionField, PartitionTransform, SinkSpec, SinkTarget, TruncatePolicy,
-    UnavailablePolicy,
+    UnavailablePolicy, WriteMode,
 };
 use super::nearest::nearest;
 use super::properties::table_properties;
 
-const NOT_BUILT: [&str; 1] = ["write_mode"];
 /// Keys of `mode: upsert` alone.
-const UPSERT: [&str; 2] = ["truncate", "unavailable"];
+const UPSERT: [&str; 3] = ["truncate", "unavailable", "write_mode"];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -34,8 +33,8 @@ pub(super) fn read(root: &mut Block<'_>) -> Result<SinkSpec> {
         Kind::Iceberg => &["catalog", "table"],
     };
     let shared = ["type", "mode", "partition_by", "storage_options"];
-    block.only(&[&shared, own, &UPSERT].concat(), &NOT_BUILT)?;
-    let mode = mode(&mut block)?;
+    block.only(&[&shared, own, &UPSERT].concat(), &[])?;
+    let mode = mode(&mut block, kind)?;
     let target = match kind {
         Kind::Delta => {
             let mut table = delta_table(&mut block)?;
@@ -73,7 +72,7 @@ pub(super) fn is_upsert(root: &mut Block<'_>) -> bool {
     })
 }
 
-fn mode(block: &mut Block<'_>) -> Result<Mode> {
+fn mode(block: &mut Block<'_>, kind: Kind) -> Result<Mode> {
     let upsert = block
         .required("mode", "`append` or `upsert`")?
         .choice(&[("append", false), ("upsert", true)], &[])?;
@@ -108,6 +107,26 @@ fn mode(block: &mut Block<'_>) -> Result<Mode> {
     Ok(Mode::Upsert {
         truncate,
         unavailable,
+        write_mode: write_mode(block, kind)?,
+    })
+}
+
+fn write_mode(block: &mut Block<'_>, kind: Kind) -> Result<WriteMode> {
+    if kind == Kind::Delta {
+        return match block.get("write_mode") {
+            None => Ok(WriteMode::CopyOnWrite),
+            Some(field) => Err(field
+                .error("into a Delta table files are always copied: it has no `write_mode`")
+                .expected("`write_mode` only with `type: iceberg`")
+                .remedy("remove it")),
+        };
+    }
+    block.value("write_mode", "merge_on_read", |field| {
+        let words = [
+            ("merge_on_read", WriteMode::MergeOnRead),
+            ("copy_on_write", WriteMode::CopyOnWrite),
+        ];
+        field.choice(&words, &[])
     })
 }
 

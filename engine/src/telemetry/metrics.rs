@@ -9,6 +9,7 @@ use sql::{Error, Result};
 
 use super::names::{self, Metric};
 use super::report::{BatchReport, PipelineNames};
+use crate::maintain::Report;
 
 /// From a tenth of a second to a day: a pipeline that keeps up is in the first ones, a backlog in the last.
 const FRESHNESS_BUCKETS: [f64; 14] = [
@@ -49,6 +50,12 @@ pub struct Metrics {
     sink_commits: IntCounterVec,
     sink_conflicts: IntCounterVec,
     retries: IntCounterVec,
+    maintenance_time: HistogramVec,
+    compacted_files: IntCounterVec,
+    compacted_bytes: IntCounterVec,
+    deleted_files: IntCounterVec,
+    deleted_bytes: IntCounterVec,
+    maintenance_failures: IntCounterVec,
 }
 
 impl Metrics {
@@ -87,6 +94,12 @@ impl Metrics {
             sink_commits: counter(r, &names::SINK_COMMITS)?,
             sink_conflicts: counter(r, &names::SINK_CONFLICTS)?,
             retries: counter(r, &names::RETRIES)?,
+            maintenance_time: histogram(r, &names::MAINTENANCE_TIME, &STAGE_BUCKETS)?,
+            compacted_files: counter(r, &names::COMPACTED_FILES)?,
+            compacted_bytes: counter(r, &names::COMPACTED_BYTES)?,
+            deleted_files: counter(r, &names::DELETED_FILES)?,
+            deleted_bytes: counter(r, &names::DELETED_BYTES)?,
+            maintenance_failures: counter(r, &names::MAINTENANCE_FAILURES)?,
             registry,
         })
     }
@@ -119,6 +132,10 @@ impl Metrics {
             &self.sink_files,
             &self.sink_commits,
             &self.sink_conflicts,
+            &self.compacted_files,
+            &self.compacted_bytes,
+            &self.deleted_files,
+            &self.deleted_bytes,
         ] {
             counter.with_label_values(&[pipeline, sink]).inc_by(0);
         }
@@ -136,6 +153,29 @@ impl Metrics {
     /// Work is tried again after an error of a kind; `reason` is the kind's name.
     pub fn retry(&self, pipeline: &str, reason: &'static str) {
         self.retries.with_label_values(&[pipeline, reason]).inc();
+    }
+
+    /// A pass of maintenance ended well.
+    pub fn maintained(&self, names: &PipelineNames, report: &Report) {
+        let (pipeline, _, sink) = labels(names);
+        self.maintenance_time
+            .with_label_values(&[pipeline, sink])
+            .observe(report.took.as_secs_f64());
+        for (counter, value) in [
+            (&self.compacted_files, report.files_compacted),
+            (&self.compacted_bytes, report.bytes_compacted),
+            (&self.deleted_files, report.objects_deleted),
+            (&self.deleted_bytes, report.bytes_deleted),
+        ] {
+            counter.with_label_values(&[pipeline, sink]).inc_by(value);
+        }
+    }
+
+    /// A pass of maintenance ended with an error of a kind; `reason` is the kind's name.
+    pub fn not_maintained(&self, pipeline: &str, reason: &'static str) {
+        self.maintenance_failures
+            .with_label_values(&[pipeline, reason])
+            .inc();
     }
 
     /// Records between the feed's position and the ends of its partitions, where it is known between two batches.

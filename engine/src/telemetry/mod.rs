@@ -17,3 +17,4 @@ pub use metrics::Metrics;
 pub use progress::Progress;
 pub use report::{BatchReport, OpCounts, PipelineNames, SourceTimes, StageTimes};
 pub use totals::Totals;
+pub(crate) use totals::{bytes, counted, grouped, joined};

@@ -219,8 +219,45 @@ pub const RETRIES: Metric = counter(
     "Work tried again after an error, by the error's kind.",
 );
 
+/// Time of maintenance.
+pub const MAINTENANCE_TIME: Metric = histogram(
+    "engine_maintenance_seconds",
+    &["pipeline", "sink"],
+    "Time of a pass of maintenance, during which the pipeline commits nothing.",
+);
+/// Files that maintenance replaced.
+pub const COMPACTED_FILES: Metric = counter(
+    "engine_maintenance_compacted_files_total",
+    &["pipeline", "sink"],
+    "Data files that maintenance replaced by larger ones, or by ones without deleted rows.",
+);
+/// Bytes that maintenance rewrote.
+pub const COMPACTED_BYTES: Metric = counter(
+    "engine_maintenance_compacted_bytes_total",
+    &["pipeline", "sink"],
+    "Bytes of the data files that maintenance replaced.",
+);
+/// Files that maintenance deleted.
+pub const DELETED_FILES: Metric = counter(
+    "engine_maintenance_deleted_files_total",
+    &["pipeline", "sink"],
+    "Files of any kind that maintenance deleted because nobody needs them any more.",
+);
+/// Bytes that maintenance deleted.
+pub const DELETED_BYTES: Metric = counter(
+    "engine_maintenance_deleted_bytes_total",
+    &["pipeline", "sink"],
+    "Bytes of the files that maintenance deleted, as far as they were known.",
+);
+/// Passes that failed.
+pub const MAINTENANCE_FAILURES: Metric = counter(
+    "engine_maintenance_failed_attempts_total",
+    &["pipeline", "reason"],
+    "Passes of maintenance that ended with an error, by the error's kind. The pipeline goes on, and the next pass tries again.",
+);
+
 /// Every metric there is.
-pub const ALL: [Metric; 23] = [
+pub const ALL: [Metric; 29] = [
     PIPELINE_INFO,
     PIPELINE_UP,
     FRESHNESS,
@@ -244,4 +281,10 @@ pub const ALL: [Metric; 23] = [
     SINK_COMMITS,
     SINK_CONFLICTS,
     RETRIES,
+    MAINTENANCE_TIME,
+    COMPACTED_FILES,
+    COMPACTED_BYTES,
+    DELETED_FILES,
+    DELETED_BYTES,
+    MAINTENANCE_FAILURES,
 ];

@@ -158,7 +158,7 @@ pub(crate) fn rate(rows: u64, elapsed: Duration) -> u64 {
     u64::try_from(u128::from(rows) * 1000 / millis).unwrap_or(u64::MAX)
 }
 
-fn joined(parts: impl IntoIterator<Item = Option<String>>) -> String {
+pub(crate) fn joined(parts: impl IntoIterator<Item = Option<String>>) -> String {
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     parts.join(", ")
 }
@@ -186,7 +186,7 @@ pub(crate) fn grouped(number: u64) -> String {
 }
 
 /// `1.5 MiB`.
-fn bytes(bytes: u64) -> String {
+pub(crate) fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if bytes < 1024 {
         return format!("{bytes} B");

@@ -48,11 +48,12 @@ async fn child() {
         return;
     };
     let end = std::env::var("UPSERT_TEST_END").map_or(END, |end| end.parse().unwrap());
-    let kind = match std::env::var("UPSERT_TEST_KIND").as_deref() {
-        Ok("iceberg") => Kind::Iceberg,
-        _ => Kind::Delta,
+    let (kind, shape) = match std::env::var("UPSERT_TEST_KIND").as_deref() {
+        Ok("iceberg") => (Kind::Iceberg, shape()),
+        Ok("copied iceberg") => (Kind::Iceberg, shape().copied()),
+        _ => (Kind::Delta, shape()),
     };
-    let bench = Bench::in_folder(kind, shape(), Path::new(&folder));
+    let bench = Bench::in_folder(kind, shape, Path::new(&folder));
     let mut sink = bench.sink().await;
     let stored = sink.progress().await.unwrap();
     let mut from = stored.get(&Partition::new(TOPIC, 0)).unwrap_or(0);
@@ -81,7 +82,13 @@ fn bytes_read() -> u64 {
         .unwrap()
 }
 
-fn run(kind: Kind, folder: &Path, variable: &str, value: &str) -> Output {
+const KINDS: [(&str, Kind); 3] = [
+    ("delta", Kind::Delta),
+    ("iceberg", Kind::Iceberg),
+    ("copied iceberg", Kind::Iceberg),
+];
+
+fn run(kind: &str, folder: &Path, variable: &str, value: &str) -> Output {
     Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
@@ -90,14 +97,7 @@ fn run(kind: Kind, folder: &Path, variable: &str, value: &str) -> Output {
             "--nocapture",
         ])
         .env("UPSERT_TEST_FOLDER", folder)
-        .env(
-            "UPSERT_TEST_KIND",
-            if kind == Kind::Iceberg {
-                "iceberg"
-            } else {
-                "delta"
-            },
-        )
+        .env("UPSERT_TEST_KIND", kind)
         .env(variable, value)
         .output()
         .unwrap()
@@ -120,11 +120,11 @@ async fn a_kill_at_every_point_loses_and_doubles_nothing() {
         "after_commit:1",
         "after_commit:5",
     ] {
-        for kind in [Kind::Delta, Kind::Iceberg] {
+        for (name, kind) in KINDS {
             let folder = TempDir::new().unwrap();
-            let killed = run(kind, folder.path(), "ENGINE_FAILPOINT", point);
+            let killed = run(name, folder.path(), "ENGINE_FAILPOINT", point);
             assert_eq!(killed.status.signal(), Some(9), "{killed:?}");
-            let second = run(kind, folder.path(), "ENGINE_FAILPOINT", "");
+            let second = run(name, folder.path(), "ENGINE_FAILPOINT", "");
             assert!(second.status.success(), "{second:?}");
             is_right(kind, folder.path()).await;
         }
@@ -137,9 +137,9 @@ async fn a_lost_answer_is_resolved_by_the_sink_or_by_the_next_call() {
         ("in_commit:2", "to 2 already_landed false"),
         ("after_commit:2", "to 2 already_landed true"),
     ] {
-        for kind in [Kind::Delta, Kind::Iceberg] {
+        for (name, kind) in KINDS {
             let folder = TempDir::new().unwrap();
-            let run = run(kind, folder.path(), "ENGINE_FAILPOINT_ERROR", point);
+            let run = run(name, folder.path(), "ENGINE_FAILPOINT_ERROR", point);
             assert!(run.status.success(), "{run:?}");
             let output = String::from_utf8_lossy(&run.stdout).into_owned();
             assert!(output.contains(said), "{output}");
@@ -152,7 +152,7 @@ async fn a_lost_answer_is_resolved_by_the_sink_or_by_the_next_call() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upsert_reads_no_more_when_the_table_is_older() {
     let folder = TempDir::new().unwrap();
-    let run = run(Kind::Delta, folder.path(), "UPSERT_TEST_END", "60");
+    let run = run("delta", folder.path(), "UPSERT_TEST_END", "60");
     assert!(run.status.success(), "{run:?}");
     let said = String::from_utf8_lossy(&run.stdout).into_owned();
     let read = |version: u64| -> u64 {

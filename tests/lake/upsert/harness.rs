@@ -16,7 +16,7 @@ use engine::sink::delta::DeltaUpsert;
 use engine::sink::iceberg::IcebergUpsert;
 use engine::sink::memory::MemoryTable;
 use engine::sink::{Missing, Receipt, UpsertSink};
-use engine::spec::model::{DeltaTableSpec, PartitionField, PartitionTransform};
+use engine::spec::model::{DeltaTableSpec, PartitionField, PartitionTransform, WriteMode};
 use serde_json::Value;
 use sql::change::{NetChange, Partition, Span};
 use tempfile::TempDir;
@@ -34,6 +34,8 @@ pub struct Shape {
     pub schema: Schema,
     pub key: Vec<String>,
     pub partition_by: Vec<String>,
+    /// Of an Iceberg table.
+    pub write_mode: WriteMode,
 }
 
 impl Shape {
@@ -47,6 +49,15 @@ impl Shape {
             ]),
             key: vec!["id".to_owned()],
             partition_by: Vec::new(),
+            write_mode: WriteMode::MergeOnRead,
+        }
+    }
+
+    /// The same, whose files are copied.
+    pub fn copied(self) -> Self {
+        Self {
+            write_mode: WriteMode::CopyOnWrite,
+            ..self
         }
     }
 
@@ -66,7 +77,7 @@ impl Shape {
         Self {
             schema: Schema::new(key.chain([n]).collect::<Vec<_>>()),
             key: columns.iter().map(|(name, _)| (*name).to_owned()).collect(),
-            partition_by: Vec::new(),
+            ..Self::plain()
         }
     }
 }
@@ -107,6 +118,7 @@ impl Bench {
             schema,
             key,
             partition_by,
+            ..
         } = &self.shape;
         Ok(match self.kind {
             Kind::Memory => Box::new(self.memory.upsert_sink(pipeline, key)),
@@ -137,6 +149,12 @@ impl Bench {
             Missing::Refuse,
         )
         .await
+        .map(|sink| sink.with(self.shape.write_mode))
+    }
+
+    /// Whether rows are written without reading what they were.
+    pub fn writes_blindly(&self) -> bool {
+        self.kind == Kind::Iceberg && self.shape.write_mode == WriteMode::MergeOnRead
     }
 
     pub async fn sink(&self) -> Box<dyn UpsertSink> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Date32Array, Decimal128Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::DataType;
+use engine::spec::model::WriteMode;
 use serde_json::{Value, json};
 use sql::ErrorKind;
 use sql::change::NetChange;
@@ -85,6 +86,7 @@ fn shape(partition_by: &[&str]) -> Shape {
         schema: Schema::new(fields),
         key: ["k", "d", "m"].map(str::to_owned).to_vec(),
         partition_by: partition_by.iter().map(|by| (*by).to_owned()).collect(),
+        ..Shape::plain()
     }
 }
 
@@ -228,20 +230,27 @@ fn runtime() -> tokio::runtime::Runtime {
 #[test]
 fn every_snapshot_is_what_the_source_was_for_independent_readers() {
     let readers = need!(Readers::ready());
-    for (seed, partition_by) in [
-        (1, &[][..]),
-        (2, &["region"]),
-        (3, &["bucket:3:k", "region"]),
+    use WriteMode::{CopyOnWrite, MergeOnRead};
+    for (seed, partition_by, modes) in [
+        (1, &[][..], [MergeOnRead, MergeOnRead]),
+        (2, &["region"], [MergeOnRead, MergeOnRead]),
+        (3, &["bucket:3:k", "region"], [MergeOnRead, MergeOnRead]),
+        (4, &[], [CopyOnWrite, CopyOnWrite]),
+        (5, &["bucket:3:k", "region"], [CopyOnWrite, CopyOnWrite]),
+        (6, &["region"], [CopyOnWrite, MergeOnRead]),
     ] {
         let shape = shape(partition_by);
-        let bench = Bench::new(Kind::Iceberg, shape.clone());
+        let mut bench = Bench::new(Kind::Iceberg, shape.clone());
+        let mut modes = modes.into_iter().cycle();
         let mut dice = Dice(seed);
         let mut model = Model::new();
         let mut states = Vec::new();
         runtime().block_on(async {
+            bench.shape.write_mode = modes.next().unwrap();
             let mut writer = bench.writer().await;
             for n in 0..55 {
                 if dice.below(10) == 0 {
+                    bench.shape.write_mode = modes.next().unwrap();
                     writer = bench.writer().await;
                 }
                 let change = random_change(&mut dice, &mut model, &shape, n);
@@ -255,6 +264,9 @@ fn every_snapshot_is_what_the_source_was_for_independent_readers() {
             assert_eq!(texts(&snapshot["rows"]), *state, "pyiceberg, snapshot {at}");
             assert_eq!(texts(&snapshot["duckdb"]), *state, "DuckDB, snapshot {at}");
             is_sound(snapshot);
+            if [4, 5].contains(&seed) {
+                assert_eq!(number(&snapshot["summary"], "total-delete-files"), 0);
+            }
         }
         let location = location(&bench.folder);
         for reader in location.readers() {
@@ -267,7 +279,12 @@ fn every_snapshot_is_what_the_source_was_for_independent_readers() {
 #[test]
 fn other_writers_change_the_table_in_between() {
     let readers = need!(Readers::ready());
-    for shape in [Shape::plain(), Shape::partitioned()] {
+    for shape in [
+        Shape::plain(),
+        Shape::partitioned(),
+        Shape::plain().copied(),
+        Shape::partitioned().copied(),
+    ] {
         let bench = Bench::new(Kind::Iceberg, shape);
         let meddle = |commands: &[&str]| {
             let commands = commands.iter().map(|command| (*command).to_owned());
@@ -335,9 +352,14 @@ fn other_writers_change_the_table_in_between() {
 #[test]
 fn partitions_that_were_changed_by_others_are_searched_by_their_own() {
     let readers = need!(Readers::ready());
-    let bench = Bench::new(Kind::Iceberg, Shape::plain());
+    for shape in [Shape::plain(), Shape::plain().copied()] {
+        partitions_change(&readers, &Bench::new(Kind::Iceberg, shape));
+    }
+}
+
+fn partitions_change(readers: &Readers, bench: &Bench) {
     let meddle = |command: &str| {
-        let arguments = arguments(&bench).into_iter().chain([command.to_owned()]);
+        let arguments = arguments(bench).into_iter().chain([command.to_owned()]);
         readers.run("change_iceberg.py", arguments)
     };
     runtime().block_on(async {
@@ -351,7 +373,7 @@ fn partitions_that_were_changed_by_others_are_searched_by_their_own() {
             .apply(&change(&[(2, Some("us"), Some(2)), (7, None, None)], &[14]))
             .await;
     });
-    let snapshots = readers.run("check_iceberg.py", arguments(&bench));
+    let snapshots = readers.run("check_iceberg.py", arguments(bench));
     for snapshot in &snapshots {
         is_sound(snapshot);
         assert_eq!(texts(&snapshot["rows"]), texts(&snapshot["duckdb"]));
@@ -393,7 +415,12 @@ async fn a_lookup_reads_only_the_files_that_can_hold_the_keys() {
 #[test]
 fn a_loser_leaves_no_files() {
     let readers = need!(Readers::ready());
-    let bench = Bench::new(Kind::Iceberg, Shape::partitioned());
+    for shape in [Shape::partitioned(), Shape::partitioned().copied()] {
+        losers_leave_no_files(&readers, &Bench::new(Kind::Iceberg, shape));
+    }
+}
+
+fn losers_leave_no_files(readers: &Readers, bench: &Bench) {
     let conflicts = runtime().block_on(async {
         let mut first = bench.writer().await;
         first.apply(&change(&many(0..60, "eu", 0), &[])).await;
@@ -418,7 +445,7 @@ fn a_loser_leaves_no_files() {
         a + b + c
     });
     assert!(conflicts > 0, "they never met");
-    let snapshots = readers.run("check_iceberg.py", arguments(&bench));
+    let snapshots = readers.run("check_iceberg.py", arguments(bench));
     let mut named = BTreeSet::new();
     for snapshot in &snapshots {
         is_sound(snapshot);

@@ -2,6 +2,7 @@
 
 mod bench;
 mod contract;
+mod copied;
 mod crash;
 mod delta;
 mod feed;

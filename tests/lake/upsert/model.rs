@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use engine::spec::model::WriteMode;
 use proptest::prelude::*;
 
 use super::harness::{Bench, Kind, Plain, Shape, Writer, change, plain, truncate};
@@ -54,8 +55,11 @@ fn text(row: &Plain<'_>) -> String {
     format!("{}|{}|{n}", row.0, row.1.unwrap_or("∅"))
 }
 
-async fn follows_the_model(kind: Kind, shape: Shape, events: &[Event]) {
-    let bench = Bench::new(kind, shape);
+/// An Iceberg table is written in one mode after the other.
+async fn follows_the_model(kind: Kind, shape: Shape, modes: [WriteMode; 2], events: &[Event]) {
+    let mut bench = Bench::new(kind, shape);
+    let mut modes = modes.into_iter().cycle();
+    bench.shape.write_mode = modes.next().unwrap();
     let mut writer = bench.writer().await;
     let mut other = Writer::of(bench.try_open("other").await.unwrap());
     let mut model: BTreeMap<i64, Plain<'static>> = BTreeMap::new();
@@ -86,15 +90,15 @@ async fn follows_the_model(kind: Kind, shape: Shape, events: &[Event]) {
                 None
             }
             Event::Reopen => {
+                bench.shape.write_mode = modes.next().unwrap();
                 writer = bench.writer().await;
                 None
             }
         };
         if let Some((receipt, rows)) = receipt {
-            // Into Iceberg rows are written without reading what they were.
             let changed = rows
                 .iter()
-                .filter(|row| kind == Kind::Iceberg || before.get(&row.0) != Some(row));
+                .filter(|row| bench.writes_blindly() || before.get(&row.0) != Some(row));
             assert_eq!(receipt.rows, changed.count() as u64);
         }
     }
@@ -116,12 +120,13 @@ proptest! {
             1 => Just((Kind::Memory, false)),
             2 => Just((Kind::Delta, false)),
             2 => Just((Kind::Delta, true)),
-            2 => Just((Kind::Iceberg, false)),
-            2 => Just((Kind::Iceberg, true)),
+            3 => Just((Kind::Iceberg, false)),
+            3 => Just((Kind::Iceberg, true)),
         ],
+        modes in prop::array::uniform2(prop_oneof![Just(WriteMode::MergeOnRead), Just(WriteMode::CopyOnWrite)]),
     ) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let shape = if kind.1 { Shape::partitioned() } else { Shape::plain() };
-        runtime.block_on(follows_the_model(kind.0, shape, &events));
+        runtime.block_on(follows_the_model(kind.0, shape, modes, &events));
     }
 }

@@ -15,8 +15,13 @@ use crate::lake::harness::step;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_racing_sinks_one_wins_each_span() {
     const END: i64 = 24;
-    for kind in [Kind::Memory, Kind::Delta, Kind::Iceberg] {
-        let bench = Bench::new(kind, Shape::plain());
+    for (kind, shape) in [
+        (Kind::Memory, Shape::plain()),
+        (Kind::Delta, Shape::plain()),
+        (Kind::Iceberg, Shape::plain()),
+        (Kind::Iceberg, Shape::plain().copied()),
+    ] {
+        let bench = Bench::new(kind, shape);
         let race = async |region: &'static str| {
             let mut sink = bench.sink().await;
             let mut won = 0;

@@ -50,6 +50,8 @@ pub struct IcebergSink {
     file_schema: SchemaRef,
     /// The same without ids: the sink's schema.
     schema: SchemaRef,
+    /// The columns that the table's rows are kept by, if it is known that they are.
+    key: Vec<String>,
     /// The span of our last commit that landed or may have landed.
     sent: Option<Span>,
 }
@@ -79,6 +81,7 @@ impl IcebergSink {
             table: table.clone(),
             file_schema: Arc::new(Schema::empty()),
             schema: Arc::new(Schema::empty()),
+            key: Vec::new(),
             sent: None,
         };
         sink.adopt(table)?;
@@ -87,6 +90,35 @@ impl IcebergSink {
             sink.add_columns(target).await?;
         }
         Ok(sink)
+    }
+
+    /// The table as it is; `None` if the catalog does not have it. `key` are the columns that its rows are kept by, if known.
+    ///
+    /// # Errors
+    /// As [`super::open_existing`].
+    pub async fn existing(
+        spec: &IcebergTableSpec,
+        pipeline: &str,
+        key: &[String],
+    ) -> Result<Option<Self>> {
+        let ident = identifier(spec)?;
+        let catalog = OpenCatalog::open(&spec.catalog, Absent::Refuse).await?;
+        let Some(table) = catalog.load(&ident).await? else {
+            return Ok(None);
+        };
+        let mut sink = Self {
+            place: shown(spec),
+            pipeline: pipeline.to_owned(),
+            catalog,
+            ident,
+            table: table.clone(),
+            file_schema: Arc::new(Schema::empty()),
+            schema: Arc::new(Schema::empty()),
+            key: key.to_vec(),
+            sent: None,
+        };
+        sink.adopt(table)?;
+        Ok(Some(sink))
     }
 
     /// Takes over what a newer table says.

@@ -3,13 +3,10 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use iceberg::arrow::RecordBatchPartitionSplitter;
 use iceberg::spec::{DataFile, DataFileFormat, PartitionKey, Struct};
-use iceberg::writer::base_writer::data_file_writer::DataFileWriterBuilder;
+use iceberg::writer::base_writer::data_file_writer::{DataFileWriter, DataFileWriterBuilder};
 use iceberg::writer::file_writer::ParquetWriterBuilder;
-use iceberg::writer::file_writer::location_generator::{
-    DefaultFileNameGenerator, DefaultLocationGenerator,
-};
+use iceberg::writer::file_writer::location_generator::DefaultFileNameGenerator;
 use iceberg::writer::file_writer::rolling_writer::RollingFileWriterBuilder;
 use iceberg::writer::partitioning::PartitioningWriter as _;
 use iceberg::writer::partitioning::fanout_writer::FanoutWriter;
@@ -22,9 +19,13 @@ use uuid::Uuid;
 use super::IcebergSink;
 use crate::lake::cast::Caster;
 use crate::lake::iceberg::iceberg_error;
+use crate::lake::partition_values::{Locations, Partitions};
 
 type FileWriterBuilder =
-    DataFileWriterBuilder<ParquetWriterBuilder, DefaultLocationGenerator, DefaultFileNameGenerator>;
+    DataFileWriterBuilder<ParquetWriterBuilder, Locations, DefaultFileNameGenerator>;
+/// A writer of files of one partition.
+pub(super) type FileWriter =
+    DataFileWriter<ParquetWriterBuilder, Locations, DefaultFileNameGenerator>;
 
 impl IcebergSink {
     /// Writes the rows' files. They are no part of the table until they are committed.
@@ -39,17 +40,46 @@ impl IcebergSink {
             return Ok(Vec::new());
         }
         let builder = self.file_writer()?;
-        let written = if self
+        if self
             .table
             .metadata()
             .default_partition_spec()
             .is_unpartitioned()
         {
-            self.write_flat(builder, batches).await
+            let written = self.write_flat(builder, batches).await;
+            written.map_err(|error| self.write_error(error))
         } else {
             self.write_partitioned(builder, batches).await
-        };
-        written.map_err(|error| iceberg_error("write a data file", &self.place, error))
+        }
+    }
+
+    /// The partitions of new rows.
+    pub(super) fn partitions(&self) -> Result<Partitions> {
+        let metadata = self.table.metadata();
+        let spec = metadata.default_partition_spec();
+        Partitions::try_new(metadata.current_schema(), spec, &self.place)
+    }
+
+    /// A writer of files that take the place of one of this partition, in the columns that the table has now.
+    ///
+    /// # Errors
+    /// [`sql::ErrorKind::Config`] if there is no such partition spec; of the storage.
+    pub(super) async fn successor(&self, spec: i32, partition: &Struct) -> Result<FileWriter> {
+        let metadata = self.table.metadata();
+        let spec = metadata.partition_spec_by_id(spec).ok_or_else(|| {
+            Error::config(format!("the table has no partition spec {spec}")).at(&self.place)
+        })?;
+        let key = PartitionKey::new(
+            spec.as_ref().clone(),
+            Arc::clone(metadata.current_schema()),
+            partition.clone(),
+        );
+        let writer = self.file_writer()?.build(Some(key)).await;
+        writer.map_err(|error| self.write_error(error))
+    }
+
+    pub(super) fn write_error(&self, error: iceberg::Error) -> Error {
+        iceberg_error("write a data file", &self.place, error)
     }
 
     fn file_writer(&self) -> Result<FileWriterBuilder> {
@@ -60,7 +90,7 @@ impl IcebergSink {
             .build();
         let metadata = self.table.metadata();
         let schema = Arc::clone(metadata.current_schema());
-        let locations = DefaultLocationGenerator::new(metadata)
+        let locations = Locations::try_new(metadata)
             .map_err(|error| iceberg_error("name a data file", &self.place, error))?;
         let names = DefaultFileNameGenerator::new(
             Uuid::new_v4().to_string(),
@@ -99,19 +129,16 @@ impl IcebergSink {
         &self,
         builder: FileWriterBuilder,
         batches: Vec<RecordBatch>,
-    ) -> iceberg::Result<Vec<DataFile>> {
-        let metadata = self.table.metadata();
-        let splitter = RecordBatchPartitionSplitter::try_new_with_computed_values(
-            Arc::clone(metadata.current_schema()),
-            Arc::clone(metadata.default_partition_spec()),
-        )?;
+    ) -> Result<Vec<DataFile>> {
+        let partitions = self.partitions()?;
+        let failed = |error| self.write_error(error);
         let mut writer = FanoutWriter::new(builder);
         for batch in batches {
-            for (key, rows) in splitter.split(&batch)? {
-                writer.write(key, rows).await?;
+            for (key, rows) in partitions.split(&batch)? {
+                writer.write(key, rows).await.map_err(failed)?;
             }
         }
-        writer.close().await
+        writer.close().await.map_err(failed)
     }
 
     /// Deletes files that certainly belong to no snapshot. Only tidiness: failures are ignored.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 pub use sink::{
     CatalogKind, CatalogSpec, IcebergTableSpec, Mode, PartitionField, PartitionTransform, SinkSpec,
-    SinkTarget, TruncatePolicy, UnavailablePolicy,
+    SinkTarget, TruncatePolicy, UnavailablePolicy, WriteMode,
 };
 pub use source::{
     Bootstrap, DeclaredColumn, DeclaredType, Format, KafkaSpec, OffsetReset, Resends, SourceSpec,
@@ -37,6 +37,8 @@ pub struct PipelineSpec {
     pub functions: Vec<Located<String>>,
     /// Where rows go.
     pub sink: SinkSpec,
+    /// How the target is kept fast.
+    pub maintenance: MaintenanceSpec,
     /// Metrics, health and logs.
     pub observability: ObservabilitySpec,
     /// What [`super::show_defaults`] prints.
@@ -184,6 +186,25 @@ pub enum TableKind {
     Delta(DeltaTableSpec),
     /// An Iceberg table.
     Iceberg(IcebergTableSpec),
+}
+
+/// The `maintenance:` block.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MaintenanceSpec {
+    /// Whether `engine run` does it. `engine maintain` does it in any case.
+    pub enabled: bool,
+    /// Time between two passes of a running pipeline.
+    pub every: Duration,
+    /// Nothing younger is removed: neither snapshots and versions, nor files that left the table or never were in it.
+    pub retention: Duration,
+    /// Bytes that a compacted data file has at most.
+    pub target_file_size: u64,
+    /// Bytes of data files that one pass of a running pipeline rewrites at most: what the pipeline may have to wait for.
+    pub max_rewrite: u64,
+    /// A partition's small files are compacted from so many on.
+    pub min_files: usize,
+    /// A file is rewritten once this share of its rows is deleted.
+    pub max_deleted: f64,
 }
 
 /// The `observability:` block.

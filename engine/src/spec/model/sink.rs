@@ -37,7 +37,18 @@ pub enum Mode {
         truncate: TruncatePolicy,
         /// `unavailable:`.
         unavailable: UnavailablePolicy,
+        /// `write_mode:`; a Delta table is always copied.
+        write_mode: WriteMode,
     },
+}
+
+/// How rows of data files are changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteMode {
+    /// By deleting them by position and adding them anew.
+    MergeOnRead,
+    /// By writing their files anew.
+    CopyOnWrite,
 }
 
 /// What a truncate of the source table does to a target that is kept by key.

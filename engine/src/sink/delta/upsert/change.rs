@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array as _, ArrayRef, RecordBatch};
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::{concat, take_record_batch};
 use arrow::datatypes::{Schema, SchemaRef};
-use arrow::row::{RowConverter, Rows, SortField};
 use datafusion::common::ScalarValue;
 use sql::change::NetChange;
 use sql::{Error, ErrorKind, Result};
 
 use crate::lake::cast::Caster;
 use crate::lake::keys::KeySet;
+use crate::lake::same::Same;
 
 /// The change. Key `k` of its set is that of row `k`, and beyond the rows that of a delete.
 #[derive(Debug)]
@@ -23,14 +23,6 @@ pub(super) struct Change {
     /// For each row the values of the partition columns; empty if there are none.
     partitions: Vec<Vec<ScalarValue>>,
     same: Same,
-}
-
-/// How rows are compared.
-#[derive(Debug)]
-enum Same {
-    Encoded(RowConverter, Rows),
-    /// Some type has no encoding.
-    Values,
 }
 
 impl Change {
@@ -84,26 +76,7 @@ impl Change {
 
     /// For each row of `old` whether it differs from the row `keys` of the change.
     pub(super) fn differs(&self, old: &RecordBatch, keys: &[u32]) -> Result<Vec<bool>> {
-        match &self.same {
-            Same::Encoded(converter, rows) => {
-                let old = converter
-                    .convert_columns(old.columns())
-                    .map_err(|error| Error::internal("rows cannot be compared").source(error))?;
-                let pairs = old.iter().zip(keys);
-                Ok(pairs
-                    .map(|(old, key)| old != rows.row(*key as usize))
-                    .collect())
-            }
-            Same::Values => {
-                let differs = |(at, key): (usize, &u32)| {
-                    let columns = old.columns().iter().zip(self.rows.columns());
-                    columns.into_iter().any(|(old, new)| {
-                        old.slice(at, 1).to_data() != new.slice(*key as usize, 1).to_data()
-                    })
-                };
-                Ok(keys.iter().enumerate().map(differs).collect())
-            }
-        }
+        self.same.differ(old, keys)
     }
 
     /// The rows of `keys`, in their order.
@@ -111,24 +84,6 @@ impl Change {
         let keys = arrow::array::UInt32Array::from(keys.to_vec());
         take_record_batch(&self.rows, &keys)
             .map_err(|error| Error::internal("cannot take rows").source(error))
-    }
-}
-
-impl Same {
-    fn of(rows: &RecordBatch) -> Result<Self> {
-        let schema = rows.schema();
-        let fields: Vec<_> = schema
-            .fields()
-            .iter()
-            .map(|field| SortField::new(field.data_type().clone()))
-            .collect();
-        if !RowConverter::supports_fields(&fields) {
-            return Ok(Self::Values);
-        }
-        let failed = |error| Error::internal("rows cannot be compared").source(error);
-        let converter = RowConverter::new(fields).map_err(failed)?;
-        let rows = converter.convert_columns(rows.columns()).map_err(failed)?;
-        Ok(Self::Encoded(converter, rows))
     }
 }
 

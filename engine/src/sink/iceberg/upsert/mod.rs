@@ -1,8 +1,10 @@
-//! Upserts into an Iceberg table of format version 2 by our own commit: merge on read.
+//! Upserts into an Iceberg table of format version 2 by our own commit, merged on read or copied on write.
 //!
 //! For each batch: the data files that can hold one of its keys, by the partitions and bounds in the manifests; of those the key
 //! columns alone, to find the rows ([`crate::lake::locate`]); of the files that were hit the position deletes that are there, so
-//! that only live rows count. The rows that are found are deleted by their positions, the rows of the batch go to new data files.
+//! that only live rows count. Merged on read, the rows that are found are deleted by their positions, and the rows of the batch go
+//! to new data files; copied on write, the files that were hit are written anew ([`rewrite`]). A table may be changed in both ways
+//! one after the other.
 //!
 //! A data file has at most one delete file of ours: it takes up the positions of the one before, which goes. A data file whose
 //! rows are all deleted goes too, with its deletes. So what readers and later batches have to look at follows the rows that are
@@ -12,10 +14,11 @@
 //! still there, nobody else deleted from these files, and the data files that came have none of the keys, the same files are
 //! committed on top; else the batch is looked up again.
 //!
-//! A row that is written as it was is written again: to find that out, all its columns would have to be read. Refused are
-//! tables with equality deletes, of format version 3 (its deletes are bitmaps), and data files that are no Parquet files.
+//! Merged on read, a row that is written as it was is written again: to find that out, all its columns would have to be read.
+//! Refused are tables with equality deletes, of format version 3 (its deletes are bitmaps), and data files that are no Parquet files.
 //!
-//! Costs: a manifest is read once; the key columns of every file whose range a key falls into are read. Memory: some 300 bytes
+//! Costs: a manifest is read once; the key columns of every file whose range a key falls into are read; copied on write, all of
+//! every file with a changed row is read and written. Memory: some 300 bytes
 //! a live file ([`files`]); the batch about three times (rows, keys, encoded files); 16 bytes for each row found.
 
 mod bounds;
@@ -25,6 +28,7 @@ mod lookup;
 mod positions;
 mod produce;
 mod read;
+mod rewrite;
 mod summary;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -48,13 +52,14 @@ use crate::lake::shape::Missing;
 use crate::sink::protocol::{Standing, check_batch};
 use crate::sink::sidecar::Sidecar;
 use crate::sink::{Fetched, Receipt, Sink, UpsertSink, failpoint};
-use crate::spec::model::{IcebergTableSpec, PartitionField};
+use crate::spec::model::{IcebergTableSpec, PartitionField, WriteMode};
 use bounds::constants;
 use change::{key_fields, keys_of, typed_keys};
 use files::{LiveDelete, Manifests, State};
 use lookup::{Found, Lookup, is_new};
 use produce::{Changes, Producer};
 use read::LakeReader;
+use rewrite::Rewrite;
 
 /// A writer that keeps one Iceberg table equal to its source, for one pipeline.
 ///
@@ -66,14 +71,17 @@ pub struct IcebergUpsert {
     columns: Vec<KeyColumn>,
     manifests: Manifests,
     reader: LakeReader,
+    write_mode: WriteMode,
 }
 
 /// The files that make the table what a change wants it to be, and what that was found out from.
 #[derive(Debug, Default)]
 struct Plan {
     changes: Changes,
-    /// Data files whose rows are deleted by position: they must still be there.
+    /// Data files whose rows were looked at: they must still be there.
     touched: BTreeSet<String>,
+    /// Rows that are new or have changed.
+    rows: u64,
     keys: Option<Arc<KeySet>>,
     truncate: bool,
     /// The files of the snapshot that was looked at.
@@ -95,7 +103,8 @@ impl IcebergUpsert {
         missing: Missing,
     ) -> Result<Self> {
         check_key(key, target)?;
-        let sink = IcebergSink::open(spec, pipeline, target, partition_by, missing).await?;
+        let mut sink = IcebergSink::open(spec, pipeline, target, partition_by, missing).await?;
+        sink.key = key.to_vec();
         check_key(key, &sink.schema)?;
         let fields = key_fields(key, sink.table.metadata(), &sink.schema)?;
         let read = Arc::new(AtomicU64::new(0));
@@ -112,9 +121,16 @@ impl IcebergUpsert {
             },
             key: key.to_vec(),
             sink,
+            write_mode: WriteMode::MergeOnRead,
         };
         upsert.check_table()?;
         Ok(upsert)
+    }
+
+    /// Changes rows in another way than [`WriteMode::MergeOnRead`].
+    #[must_use]
+    pub fn with(self, write_mode: WriteMode) -> Self {
+        Self { write_mode, ..self }
     }
 
     /// Bytes of manifests, data files and delete files that were read so far, to look keys up and to fetch rows.
@@ -235,7 +251,10 @@ impl IcebergUpsert {
             .filter(|(file, _)| file.content_type() == DataContentType::Data)
             .map(|(file, _)| file.clone())
             .collect();
-        self.sink.receipt(&data)
+        Receipt {
+            rows: plan.rows,
+            ..self.sink.receipt(&data)
+        }
     }
 
     async fn discard(&self, plan: &Plan) {
@@ -321,7 +340,12 @@ impl IcebergUpsert {
         if change.truncate() {
             plan.changes.removed = state.paths().into_iter().map(str::to_owned).collect();
         } else {
-            for found in self.lookup(keys).find(state, |_| true).await? {
+            let found = self.lookup(keys).find(state, |_| true).await?;
+            if self.write_mode == WriteMode::CopyOnWrite {
+                let rewrite = Rewrite::try_new(self, change.rows(), plan)?;
+                return rewrite.run(&found).await;
+            }
+            for found in found {
                 self.delete_rows(&found, plan).await?;
             }
         }
@@ -332,6 +356,7 @@ impl IcebergUpsert {
             .await?;
         let written = written.into_iter().map(|file| (file, spec));
         plan.changes.added.extend(written);
+        plan.rows = change.rows().num_rows() as u64;
         Ok(())
     }
 
@@ -379,8 +404,11 @@ impl IcebergUpsert {
             if !rows.is_empty() {
                 let constants = self.partition_values(&found);
                 let schema = &self.sink.file_schema;
-                let read = self.reader.rows(found.file, &rows, schema, &constants);
-                batches.extend(read.await?);
+                let read = self.reader.rows(found.file, Some(&rows), schema, constants);
+                let mut stored = read.await?;
+                while let Some(batch) = stored.next().await? {
+                    batches.push(batch);
+                }
             }
         }
         let rows = concat_batches(&self.sink.file_schema, &batches)

@@ -15,9 +15,7 @@ use iceberg::spec::{
     DataContentType, DataFile, DataFileBuilder, DataFileFormat, Datum, PartitionKey,
 };
 use iceberg::table::Table;
-use iceberg::writer::file_writer::location_generator::{
-    DefaultLocationGenerator, LocationGenerator as _,
-};
+use iceberg::writer::file_writer::location_generator::LocationGenerator as _;
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
 use parquet::arrow::{ArrowWriter, PARQUET_FIELD_ID_META_KEY, ProjectionMask};
@@ -30,6 +28,7 @@ use uuid::Uuid;
 use super::files::LiveFile;
 use super::read::LakeReader;
 use crate::lake::iceberg::iceberg_error;
+use crate::lake::partition_values::Locations;
 use crate::lake::storage::storage_error;
 
 const PATH: &str = "file_path";
@@ -133,7 +132,7 @@ pub(super) async fn write(
         Arc::clone(metadata.current_schema()),
         data.partition.clone(),
     );
-    let locations = DefaultLocationGenerator::new(metadata).map_err(failed)?;
+    let locations = Locations::try_new(metadata).map_err(failed)?;
     let name = format!("{}-deletes.parquet", Uuid::new_v4());
     let path = locations.generate_location(Some(&key), &name);
     let bytes = encode(&data.path, positions)?;

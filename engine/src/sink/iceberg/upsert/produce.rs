@@ -147,7 +147,7 @@ impl<'a> Producer<'a> {
             let spec = Arc::clone(spec);
             let mut writer = self.writer(content, Arc::clone(&schema), spec.as_ref())?;
             for file in files {
-                self.totals.add(file, &schema, &spec);
+                self.totals.add(file, &schema, &spec)?;
                 writer.add_file(file.clone(), INHERITED)?;
             }
             manifests.push(writer.write_manifest_file().await?);
@@ -190,7 +190,7 @@ impl<'a> Producer<'a> {
         for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
             let (sequence, file_sequence) = numbers(entry)?;
             if removed.contains(entry.file_path()) {
-                self.totals.remove(entry.data_file(), &of.schema, &spec);
+                self.totals.remove(entry.data_file(), &of.schema, &spec)?;
                 writer.add_delete_file(entry.data_file().clone(), sequence, file_sequence)?;
             } else {
                 add_existing(&mut writer, entry)?;

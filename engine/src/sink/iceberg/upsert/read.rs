@@ -11,7 +11,9 @@ use futures::TryStreamExt as _;
 use iceberg::arrow::ArrowFileReader;
 use iceberg::io::{FileIO, FileMetadata};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection};
-use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStreamBuilder};
+use parquet::arrow::async_reader::{
+    AsyncFileReader, ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder,
+};
 use parquet::arrow::{PARQUET_FIELD_ID_META_KEY, ProjectionMask};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
@@ -65,15 +67,16 @@ impl LakeReader {
         Ok((reader, metadata))
     }
 
-    /// The rows of `file` at `rows` (ascending), with the columns of `schema`, which have field ids. Columns that came later are
-    /// null, unless they are among the `constants` of the file's partition. Memory: the pages that hold the rows.
+    /// The rows of `file`, or only those at `rows` (ascending), with the columns of `schema`, which have field ids. Columns that
+    /// came later are null, unless they are among the `constants` of the file's partition. Memory: one batch, and of the row
+    /// group that is read the pages that hold the rows.
     pub(super) async fn rows(
         &self,
         file: &LiveFile,
-        rows: &[u64],
+        rows: Option<&[u64]>,
         schema: &SchemaRef,
-        constants: &[(usize, ArrayRef)],
-    ) -> Result<Vec<RecordBatch>> {
+        constants: Vec<(usize, ArrayRef)>,
+    ) -> Result<Rows> {
         let failed = |error: ParquetError| storage_error("read a data file", &file.path, error);
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let (reader, metadata) = self.open(&file.path, file.size, options).await?;
@@ -83,21 +86,46 @@ impl LakeReader {
             metadata.parquet_schema(),
             stored.iter().map(|(place, _)| *place),
         );
-        let single = rows.iter().filter_map(|row| usize::try_from(*row).ok());
-        let ranges = single.map(|row| row..row + 1);
         let mut stream = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata)
             .with_projection(mask)
-            .with_batch_size(BATCH_ROWS)
-            .with_row_selection(RowSelection::from_consecutive_ranges(ranges, total))
-            .build()
-            .map_err(failed)?;
-        let mut batches = Vec::new();
-        while let Some(batch) = stream.try_next().await.map_err(failed)? {
-            let batch = as_table(&batch, &stored, schema, constants);
-            batches.push(batch.map_err(|error| error.at(&file.path))?);
-            tokio::task::yield_now().await;
+            .with_batch_size(BATCH_ROWS);
+        if let Some(rows) = rows {
+            let single = rows.iter().filter_map(|row| usize::try_from(*row).ok());
+            let ranges = single.map(|row| row..row + 1);
+            stream =
+                stream.with_row_selection(RowSelection::from_consecutive_ranges(ranges, total));
         }
-        Ok(batches)
+        Ok(Rows {
+            stream: stream.build().map_err(failed)?,
+            stored,
+            schema: Arc::clone(schema),
+            constants,
+            path: file.path.clone(),
+        })
+    }
+}
+
+/// The rows of one file, in its order.
+pub(super) struct Rows {
+    stream: ParquetRecordBatchStream<Counted>,
+    stored: Vec<(usize, String)>,
+    schema: SchemaRef,
+    constants: Vec<(usize, ArrayRef)>,
+    path: String,
+}
+
+impl Rows {
+    /// The next rows, with the table's columns.
+    pub(super) async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        let next = self.stream.try_next().await;
+        let next = next.map_err(|error| storage_error("read a data file", &self.path, error))?;
+        let Some(batch) = next else {
+            return Ok(None);
+        };
+        // Decoding keeps the thread; others have work too.
+        tokio::task::yield_now().await;
+        let batch = as_table(&batch, &self.stored, &self.schema, &self.constants);
+        batch.map(Some).map_err(|error| error.at(&self.path))
     }
 }
 

@@ -6,8 +6,10 @@ use std::fmt;
 use iceberg::spec::{
     DataContentType, DataFile, Operation, PartitionSpecRef, SchemaRef, SnapshotSummaryCollector,
 };
+use iceberg::{Error as IcebergError, ErrorKind as IcebergKind, Result as IcebergResult};
 
 use super::files::State;
+use crate::lake::partition_values::is_writable;
 
 /// The files of a table, counted from its manifests: what earlier summaries say may be missing or wrong.
 #[derive(Default)]
@@ -47,7 +49,15 @@ impl Totals {
         totals
     }
 
-    pub(super) fn add(&mut self, file: &DataFile, schema: &SchemaRef, spec: &PartitionSpecRef) {
+    /// # Errors
+    /// If the library would panic over the file's partition.
+    pub(super) fn add(
+        &mut self,
+        file: &DataFile,
+        schema: &SchemaRef,
+        spec: &PartitionSpecRef,
+    ) -> IcebergResult<()> {
+        check(file, schema, spec)?;
         self.changes.add_file(file, schema.clone(), spec.clone());
         if file.content_type() == DataContentType::Data {
             self.data_added = true;
@@ -59,9 +69,18 @@ impl Totals {
             self.deletes += file.record_count();
         }
         self.bytes += file.file_size_in_bytes();
+        Ok(())
     }
 
-    pub(super) fn remove(&mut self, file: &DataFile, schema: &SchemaRef, spec: &PartitionSpecRef) {
+    /// # Errors
+    /// As [`Totals::add`].
+    pub(super) fn remove(
+        &mut self,
+        file: &DataFile,
+        schema: &SchemaRef,
+        spec: &PartitionSpecRef,
+    ) -> IcebergResult<()> {
+        check(file, schema, spec)?;
         self.changes.remove_file(file, schema.clone(), spec.clone());
         if file.content_type() == DataContentType::Data {
             self.rows_removed = true;
@@ -72,6 +91,7 @@ impl Totals {
             self.deletes = self.deletes.saturating_sub(file.record_count());
         }
         self.bytes = self.bytes.saturating_sub(file.file_size_in_bytes());
+        Ok(())
     }
 
     /// By the format: rows came, went, or both.
@@ -96,4 +116,15 @@ impl Totals {
         properties.extend(totals.map(|(name, value)| (name.to_owned(), value.to_string())));
         properties
     }
+}
+
+/// The library writes the partition's values into the summary.
+fn check(file: &DataFile, schema: &SchemaRef, spec: &PartitionSpecRef) -> IcebergResult<()> {
+    if is_writable(spec, schema, file.partition()) {
+        return Ok(());
+    }
+    Err(IcebergError::new(
+        IcebergKind::FeatureUnsupported,
+        format!("{} is of a partition that has no name", file.file_path()),
+    ))
 }
