@@ -20,6 +20,7 @@ import uuid
 import pyarrow
 import pyarrow.parquet
 from canonical import line, value
+from pyspark.sql import SparkSession
 from spark_session import start, with_catalog
 from spark_tables import show
 
@@ -69,6 +70,8 @@ def run(request):
 def equality_delete(request):
     at, java = request["at"], spark._jvm
     session = session_of(at)._jsparkSession
+    # Catalogs are looked for in the active session's settings.
+    SparkSession._get_j_spark_session_class(java).setActiveSession(session)
     table = java.org.apache.iceberg.spark.Spark3Util.loadIcebergTable(session, f"{at['name']}.{at['table']}")
     identity = table.schema().findField(request["column"]).fieldId()
     column = pyarrow.field(request["column"], "int64", metadata={"PARQUET:field_id": str(identity)})

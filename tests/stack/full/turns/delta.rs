@@ -79,10 +79,10 @@ fn turns(topic: &Topic, sink: &str, readers: &Readers, spark: &mut Session) {
     for (part, steps) in steps(topic) {
         job.engine_turn(part);
         states.insert(job.table.commits() - 1, job.rows.clone());
-        job.check(&format!("{part} records"), readers, spark);
+        job.check_once(&format!("{part} records"), readers, spark);
         job.spark_turn(spark, &steps);
         states.insert(job.table.commits() - 1, job.rows.clone());
-        job.check(&format!("{part} records, then {steps:?}"), readers, spark);
+        job.check_once(&format!("{part} records, then {steps:?}"), readers, spark);
     }
     check_feed(&job.table, &states, readers, spark);
 

@@ -106,9 +106,9 @@ fn turns(topic: &Topic, sink: &str, readers: &Readers, spark: &mut Session) {
     let mut job = Job::new(topic, Format::Iceberg, sink);
     for (part, steps) in steps(topic) {
         job.engine_turn(part);
-        job.check(&format!("{part} records"), readers, spark);
+        job.check_once(&format!("{part} records"), readers, spark);
         job.spark_turn(spark, &steps);
-        job.check(&format!("{part} records, then {steps:?}"), readers, spark);
+        job.check_once(&format!("{part} records, then {steps:?}"), readers, spark);
     }
     job.engine_turn(topic.records.len());
     job.check("the whole topic", readers, spark);

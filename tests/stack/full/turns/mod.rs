@@ -94,6 +94,7 @@ struct Job<'a> {
     fed: usize,
     /// What the table must hold.
     rows: Rows,
+    checks: usize,
 }
 
 impl<'a> Job<'a> {
@@ -129,6 +130,7 @@ impl<'a> Job<'a> {
             table,
             fed: 0,
             rows: Rows::new(),
+            checks: 0,
         }
     }
 
@@ -176,12 +178,21 @@ impl<'a> Job<'a> {
     }
 
     /// Asserts that the table is what it must be, for its two readers and for Spark.
-    fn check(&self, when: &str, readers: &Readers, spark: &mut Session) {
-        for reader in self.table.readers() {
-            let table = readers.read(reader, &self.table);
-            assert_rows(&format!("{when}, {reader:?}"), &table, &self.rows);
+    fn check(&mut self, when: &str, readers: &Readers, spark: &mut Session) {
+        for _ in 0..3 {
+            self.check_once(when, readers, spark);
         }
-        let table = spark.read(&View::table(&self.table));
-        assert_rows(&format!("{when}, Spark"), &table, &self.rows);
+    }
+
+    /// The same for one of the three, by turns.
+    fn check_once(&mut self, when: &str, readers: &Readers, spark: &mut Session) {
+        let [one, other] = self.table.readers();
+        let (who, table) = match self.checks % 3 {
+            0 => (format!("{one:?}"), readers.read(one, &self.table)),
+            1 => (format!("{other:?}"), readers.read(other, &self.table)),
+            _ => ("Spark".to_owned(), spark.read(&View::table(&self.table))),
+        };
+        assert_rows(&format!("{when}, {who}"), &table, &self.rows);
+        self.checks += 1;
     }
 }
