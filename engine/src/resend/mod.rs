@@ -19,7 +19,8 @@
 //! counted anew where the connector's run changes (header `__debezium.context.runId`). Without that header and without a
 //! key they are all kept: rather a row twice than a row lost.
 //!
-//! **What is never dropped**: snapshot rows (they have no place in the log), rejects, and whatever is not found in the
+//! **What is never dropped**: snapshot rows (they have no place in the log; `source.snapshot` alone does not make one, since
+//! connectors that were killed while an incremental snapshot was being read say it of streamed events too), rejects, and whatever is not found in the
 //! window. An event below the mark that is not known means that the source's positions went back for another reason (it
 //! was restored, or failed over), or that the window is too short for what was sent again: it is applied, the mark starts
 //! again there, and a [`sql::change::Jump`] is reported. The identities stay, and for a while twice as many: they are
@@ -32,8 +33,10 @@ mod memory;
 mod origin;
 mod segment;
 mod store;
+mod strays;
 
 pub use memory::{Fate, Memory};
 pub use origin::{Numbered, Origin, hash64, hash128};
 pub use segment::{Part, Retired, Segment};
 pub use store::WindowStore;
+pub use strays::{folder, strays};

@@ -7,7 +7,7 @@
 //! the same file twice: from one position and the same records comes the same window.
 //!
 //! **Old files** stay for a while after a whole one replaced them, for tables that are restored to an older version; then
-//! they are deleted. What a crash left behind beside the chain stays.
+//! they are deleted. What a crash left behind beside the chain goes with the table's maintenance: [`super::strays`].
 //!
 //! | at start, for a partition that the table has a position of | |
 //! |---|---|
@@ -27,6 +27,7 @@ use sql::{Error, Result};
 use tracing::{debug, info, warn};
 
 use super::segment::{Part, Retired, Segment};
+use super::strays::folder;
 use crate::clock;
 use crate::sink::sidecar::Sidecar;
 
@@ -399,8 +400,10 @@ impl WindowStore {
 
     fn folder(&self, partition: &Partition) -> String {
         format!(
-            "_engine/{}/resends/{}/{}",
-            self.pipeline, partition.topic, partition.number
+            "{}/{}/{}",
+            folder(&self.pipeline),
+            partition.topic,
+            partition.number
         )
     }
 

@@ -250,7 +250,7 @@ pub async fn open_existing(
             let Some(columns) = lake::delta::existing_columns(table).await? else {
                 return Ok(None);
             };
-            let sink = delta::DeltaSink::open(table, pipeline, &columns, &[], Missing::Refuse);
+            let sink = delta::DeltaSink::existing(table, pipeline, &columns, key);
             Ok(Some(Box::new(sink.await?)))
         }
         SinkTarget::Iceberg(table) => {
