@@ -32,6 +32,8 @@ CONFLICTS = (
     "org.apache.iceberg.exceptions.ValidationException",
     "org.apache.iceberg.exceptions.CommitFailedException",
     "SQLITE_BUSY",
+    # Between the planning of a scan and its execution, nothing was written.
+    "the table has been concurrently modified",
 )
 sessions = {}
 
@@ -100,7 +102,10 @@ def read(request):
     sys.stdout.flush()
 
 
-sys.stdout.reconfigure(encoding="utf-8")
+# Spark's own console output (VACUUM has some) goes where its log goes.
+answers = os.dup(1)
+os.dup2(2, 1)
+sys.stdout = os.fdopen(answers, "w", encoding="utf-8")
 spark = start()
 for text in sys.stdin:
     request = json.loads(text)

@@ -103,10 +103,11 @@ impl<'a> Job<'a> {
         let folder = TempDir::with_prefix("engine-turns-").expect("a temporary folder");
         let declared = DECLARED.map(|(name, declared)| format!("{name} {declared}"));
         let into = match format {
-            Format::Delta => "  type: delta\n  path: out\n",
-            Format::Iceberg => {
-                "  type: iceberg\n  catalog: { type: sql, name: lake, uri: \"sqlite://catalog.db\", warehouse: wh }\n  table: db.t\n"
-            }
+            Format::Delta => "  type: delta\n  path: out\n".to_owned(),
+            Format::Iceberg => format!(
+                "  type: iceberg\n  catalog: {{ type: sql, name: lake, uri: \"sqlite://catalog.db\", warehouse: \"{}\" }}\n  table: db.t\n",
+                folder.path().display()
+            ),
         };
         let yaml = format!(
             "pipeline: {{ name: turns, trigger: {{ interval: 10ms, adaptive: false }} }}\nsource:\n  type: kafka\n  \
