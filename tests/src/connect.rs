@@ -286,23 +286,15 @@ impl Worker {
         {
             config[*key] = json!(value);
         }
-        self.register(&json!({"name": connector(prefix), "config": config}));
-    }
-
-    /// Registers a connector (`{"name": …, "config": {…}}`), as a user does with a POST to `/connectors`, and waits until
-    /// it and its task run.
-    ///
-    /// # Panics
-    /// With what the worker says if it refuses it, or if it does not run in time.
-    pub fn register(&self, connector: &Value) {
+        let name = connector(prefix);
+        let body = json!({"name": name, "config": config});
         // 409: the worker's group is not settled yet.
         let settled = wait::until(RUNNING, || {
-            let answer = self.ask("POST", "/connectors", Some(connector));
+            let answer = self.ask("POST", "/connectors", Some(&body));
             (answer.status != 409).then_some(answer)
         });
-        let name = connector["name"].as_str().expect("a connector has a name");
         match settled {
-            Some(answer) if answer.status == 201 => self.wait_running(name),
+            Some(answer) if answer.status == 201 => self.wait_running(&name),
             Some(answer) => self.fail(&format!("refuses the connector: {}", answer.body)),
             None => self.fail("its group does not settle"),
         }

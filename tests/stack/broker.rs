@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
 use tests::kafka::{Broker, USER};
 use tests::python::Readers;
 use tests::{need, ports};
@@ -164,50 +163,6 @@ fn an_outage_in_mid_run_is_waited_out() {
         &pipeline.rows(&readers),
         &pipeline.rejects(&readers),
     );
-}
-
-#[test]
-fn a_topic_that_comes_in_mid_run_is_read_from_its_first_record() {
-    let readers = need!(Readers::ready());
-    let broker = need!(Broker::start());
-    for (sink, shop) in [(Sink::Iceberg, "north"), (Sink::Delta, "south")] {
-        let [first, second] = ["a", "b"].map(|name| format!("{shop}.{name}.customers"));
-        broker.create_topic(&first, 2, &[]);
-        broker.produce(&first, &workload::records(0, 200));
-        let often = "  properties: { topic.metadata.refresh.interval.ms: \"1000\" }\n";
-        let pattern = format!("\"{shop}.*\"");
-        let pipeline = Pipeline::new(sink, broker.bootstrap(), &pattern, often);
-        let engine = pipeline.run().start();
-        let there = |records: usize| {
-            let settled = || pipeline.rows(&readers).len() == records;
-            let seen = tests::wait::until(RUN, || settled().then_some(()));
-            assert!(seen.is_some(), "{records} rows:\n{}", engine.said());
-        };
-        let rows = workload::rows_of(0, 200);
-        there(rows);
-
-        // Its first records are there before the engine knows of it.
-        broker.create_topic(&second, 2, &[]);
-        broker.produce(&second, &workload::records(0, 200));
-        there(2 * rows);
-        engine.terminate();
-        engine.finish(RUN).expect_code(0);
-
-        let again = pipeline.run().args(["--once"]).run(RUN).expect_code(0);
-        again.expect_words(&["nothing to do"]);
-        let (rows, rejects) = (pipeline.rows(&readers), pipeline.rejects(&readers));
-        for topic in [first, second] {
-            let of_topic = |rows: &[Value], column: &str| -> Vec<Value> {
-                let own = rows.iter().filter(|row| row[column] == *topic);
-                own.cloned().collect()
-            };
-            account::assert_each_once(
-                &broker.read(&topic),
-                &of_topic(&rows, "_topic"),
-                &of_topic(&rejects, "topic"),
-            );
-        }
-    }
 }
 
 /// The last word to the broker, the group's offsets, is for tools that watch lag: nobody waits for it.

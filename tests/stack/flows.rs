@@ -1,5 +1,5 @@
-//! The shipped flows end to end: a database, the connector that the README shows, the engine, the table. The latest row of
-//! each key is `SELECT *`; the change data feed and the version history of the Delta tables tell what each commit did.
+//! The shipped flows end to end: a database, its connector, the engine, the table. The latest row of each key is
+//! `SELECT *`; the change data feed and the version history of the Delta tables tell what each commit did.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,7 +16,6 @@ use tests::{mariadb, need, note, postgres};
 use super::account;
 use super::debezium::{self, latest};
 use super::pipeline::Sink;
-use super::readme;
 
 const RUN: Duration = Duration::from_secs(300);
 const SEEN: Duration = Duration::from_secs(120);
@@ -36,9 +35,6 @@ const POSTGRES: Flow = Flow {
     topic: "cdc.postgres.public.orders",
     system: "postgres_cdc",
 };
-
-/// Its rows are of another table than the pipeline's.
-const SHIPMENTS: &str = "cdc.postgres.more.public.shipments";
 
 const MARIADB: Flow = Flow {
     pipeline: "mysql_orders_delta",
@@ -102,19 +98,12 @@ fn postgres_orders_into_delta_and_customers_into_iceberg_are_the_tables_through_
     let warehouse = tempfile::tempdir().expect("a temporary folder");
     server.execute(POSTGRES_ORDERS);
     server.execute(debezium::TABLE);
-    let address = server.address();
-    worker.register(&readme::connector(
-        "orders-postgres",
-        &[
-            ("database.hostname", address.host),
-            ("database.port", address.port),
-            ("database.user", address.user),
-            ("database.password", address.password),
-            ("database.dbname", address.database),
-        ],
-    ));
-    // Another connector, whose topics the pipeline's pattern takes as well.
-    worker.capture_postgres(&server, "cdc.postgres.more", "public.shipments", &[]);
+    worker.capture_postgres(
+        &server,
+        "cdc.postgres",
+        "public.orders,public.shipments",
+        &[],
+    );
     worker.capture_postgres(&server, "postgres", "public.customers", &[]);
     broker.wait_for(POSTGRES.topic, 30, SEEN);
     broker.wait_for("postgres.public.customers", 300, SEEN);
@@ -122,7 +111,7 @@ fn postgres_orders_into_delta_and_customers_into_iceberg_are_the_tables_through_
     server.execute(debezium::CHANGES);
     let changed = 30 + 1 + 10 + 2 + 6 + 1 + 3;
     broker.wait_for(POSTGRES.topic, changed, SEEN);
-    broker.wait_for(SHIPMENTS, 2 + 4, SEEN);
+    broker.wait_for("cdc.postgres.public.shipments", 2 + 4, SEEN);
     broker.wait_for("postgres.public.customers", 513, SEEN);
 
     let flows = [POSTGRES.file(), "pipelines/customers.yaml".to_owned()];
@@ -199,25 +188,7 @@ fn orders_from_the_binary_log_into_delta_are_the_table_through_truncate_and_rest
     let worker = need!(Worker::given_or_start(&broker));
     let warehouse = tempfile::tempdir().expect("a temporary folder");
     server.execute(MARIADB_ORDERS);
-    let (user, password) = ("reader", "reader-secret");
-    server.execute(&format!(
-        "CREATE USER {user}@'%' IDENTIFIED BY '{password}';\nGRANT {} ON *.* TO {user}@'%';",
-        readme::rights()
-    ));
-    let address = server.address();
-    worker.register(&readme::connector(
-        "orders-mysql",
-        &[
-            ("database.hostname", address.host),
-            ("database.port", address.port),
-            ("database.user", user),
-            ("database.password", password),
-            (
-                "schema.history.internal.kafka.bootstrap.servers",
-                broker.bootstrap(),
-            ),
-        ],
-    ));
+    worker.capture_mariadb(&server, "cdc.mysql", "shop.orders", &WITH_SCHEMAS);
     broker.wait_for(MARIADB.topic, 30, SEEN);
     server.execute(MARIADB_CHANGES);
     let changed = 30 + 1 + 10 + 2 + 6 + 1 + 3 + 2;
@@ -238,6 +209,16 @@ fn orders_from_the_binary_log_into_delta_are_the_table_through_truncate_and_rest
     check();
     assert_a_run_adds_nothing(MARIADB, &flows, &broker, warehouse.path());
 }
+
+/// What the README says of the connector's converter.
+const WITH_SCHEMAS: [(&str, &str); 3] = [
+    (
+        "value.converter",
+        "org.apache.kafka.connect.json.JsonConverter",
+    ),
+    ("value.converter.schemas.enable", "true"),
+    ("value.converter.replace.null.with.default", "false"),
+];
 
 fn assert_a_run_adds_nothing(flow: Flow, files: &[String], broker: &Broker, warehouse: &Path) {
     let before = flow.table(warehouse).commits();

@@ -97,47 +97,6 @@ fn counts(warehouse: &Path, table: &str) -> Value {
         .unwrap_or_else(|error| panic!("{error}: {}", answer.stdout))
 }
 
-/// The connector that the README says to register under `name`, as it is written but for `changed`: where the user's own
-/// services are, and who may log in there.
-pub(super) fn connector(name: &str, changed: &[(&str, &str)]) -> Value {
-    let readme = fs::read_to_string(repository::path("README.md")).expect("text");
-    let blocks = readme.split("```json\n").skip(1);
-    let mut found = blocks
-        .map(|block| block.split("```").next().unwrap_or_default())
-        .map(|block| serde_json::from_str::<Value>(block).expect("what the README calls JSON"))
-        .filter(|connector| connector["name"] == name);
-    let mut connector = found.next().expect("the README has the connector");
-    assert_eq!(found.next(), None, "the README has {name} twice");
-    for (key, value) in changed {
-        let is_place = [
-            "hostname",
-            "port",
-            "user",
-            "password",
-            "dbname",
-            "bootstrap.servers",
-        ]
-        .iter()
-        .any(|end| key.ends_with(end));
-        assert!(is_place, "{key} says more than where the services are");
-        let written = &mut connector["config"][*key];
-        assert!(written.is_string(), "the README's {name} has no {key}");
-        *written = json!(value);
-    }
-    connector
-}
-
-/// The rights that the README says the connector's user needs on MySQL and MariaDB.
-pub(super) fn rights() -> String {
-    let readme = fs::read_to_string(repository::path("README.md")).expect("text");
-    let (_, after) = readme.split_once("the user needs").expect("the sentence");
-    let rights = after
-        .trim_start()
-        .strip_prefix('`')
-        .expect("a list in code");
-    rights.split('`').next().unwrap_or_default().to_owned()
-}
-
 /// Splits as a shell does.
 fn words(arguments: &str) -> Vec<String> {
     let script = format!("printf '%s\\n' {arguments}");
