@@ -4,4 +4,6 @@ mod bad_input;
 mod case;
 mod help;
 mod live;
+mod maintain;
+mod maintain_delta;
 mod queries;

@@ -17,6 +17,11 @@
 //! | `before_compaction` | compacted files written, not committed (Delta) |
 //! | `after_compaction` | they are committed (Delta) |
 //! | `after_vacuum` | the first of the files that nobody needs are deleted (Delta) |
+//! | `maintain_files` | compacted files written, the commit has not begun (Iceberg) |
+//! | `maintain_before_commit` | the snapshot of compacted files is written, not committed (Iceberg) |
+//! | `maintain_commit` | it is committed (Iceberg) |
+//! | `maintain_before_expire` | it is known which snapshots and files go; nothing is done yet (Iceberg) |
+//! | `maintain_expired` | the snapshots are gone, their files are still there (Iceberg) |
 //!
 //! The variables are read once, when the first point is reached.
 

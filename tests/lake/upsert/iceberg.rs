@@ -15,7 +15,7 @@ use tests::python::{Location, Readers};
 
 use super::harness::{Bench, Kind, Shape, Writer, change, files_under, many, truncate};
 
-fn location(folder: &Path) -> Location {
+pub(crate) fn location(folder: &Path) -> Location {
     Location::Iceberg {
         catalog: folder.join("catalog.db"),
         name: "lake".to_owned(),
@@ -23,7 +23,7 @@ fn location(folder: &Path) -> Location {
     }
 }
 
-fn arguments(bench: &Bench) -> Vec<String> {
+pub(crate) fn arguments(bench: &Bench) -> Vec<String> {
     let catalog = bench.folder.join("catalog.db").display().to_string();
     vec![catalog, "lake".to_owned(), "analytics.customers".to_owned()]
 }
@@ -141,7 +141,7 @@ fn printed(model: &Model) -> Vec<String> {
     rows
 }
 
-fn texts(rows: &Value) -> Vec<String> {
+pub(crate) fn texts(rows: &Value) -> Vec<String> {
     let mut rows: Vec<_> = rows
         .as_array()
         .unwrap()
@@ -159,7 +159,7 @@ fn number(summary: &Value, name: &str) -> u64 {
 }
 
 /// What must hold of a snapshot as `check_iceberg.py` prints it.
-fn is_sound(snapshot: &Value) {
+pub(crate) fn is_sound(snapshot: &Value) {
     let files = snapshot["files"].as_array().unwrap();
     let mut paths = BTreeSet::new();
     let mut referenced = BTreeSet::new();
@@ -219,7 +219,7 @@ fn is_sound(snapshot: &Value) {
     }
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -510,7 +510,7 @@ async fn a_file_whose_rows_are_all_gone_leaves_the_table() {
 }
 
 /// The newest metadata file, changed by hand as another engine would.
-fn change_metadata(bench: &Bench, change: impl FnOnce(&mut Value)) {
+pub(crate) fn change_metadata(bench: &Bench, change: impl FnOnce(&mut Value)) {
     let files = files_under(&bench.folder).into_iter();
     let files = files.filter(|path| path.to_string_lossy().ends_with(".metadata.json"));
     let newest = files.max().unwrap();
@@ -536,7 +536,7 @@ async fn a_table_of_version_3_is_refused() {
 }
 
 /// Makes the position deletes in the table's manifests equality deletes: the byte before the path of each, as Avro has it.
-fn make_equality_deletes(bench: &Bench) -> usize {
+pub(crate) fn make_equality_deletes(bench: &Bench) -> usize {
     let find = |bytes: &[u8], what: &[u8]| bytes.windows(what.len()).position(|at| at == what);
     let mut changed = 0;
     for path in files_under(&bench.folder) {

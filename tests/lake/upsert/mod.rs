@@ -6,7 +6,7 @@ mod crash;
 mod delta;
 pub mod feed;
 pub mod harness;
-mod iceberg;
+pub(crate) mod iceberg;
 mod keys;
 mod model;
 pub mod races;

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use engine::spec::model::WriteMode;
 use proptest::prelude::*;
 
+use crate::lake::maintain::{eager, eager_later};
+
 use super::harness::{Bench, Kind, Plain, Shape, Writer, change, plain, truncate};
 
 #[derive(Debug, Clone)]
@@ -14,6 +16,8 @@ enum Event {
     Truncate(BTreeMap<i64, (Option<usize>, Option<i64>)>),
     /// Another writer adds rows with keys that nobody has.
     Append(i64),
+    /// Maintenance: of what there is now, or of what there will be in eight days.
+    Maintain(bool),
     Reopen,
 }
 
@@ -40,6 +44,7 @@ fn event() -> impl Strategy<Value = Event> {
         14 => change,
         1 => rows(10).prop_map(Event::Truncate),
         2 => (1_i64..5).prop_map(Event::Append),
+        2 => any::<bool>().prop_map(Event::Maintain),
         1 => Just(Event::Reopen),
     ]
 }
@@ -87,6 +92,13 @@ async fn follows_the_model(kind: Kind, shape: Shape, modes: [WriteMode; 2], even
                 model.extend(rows.iter().map(|row| (row.0, *row)));
                 let span = other.next().await;
                 other.sink.write(&[plain(&rows)], &span).await.unwrap();
+                None
+            }
+            Event::Maintain(later) => {
+                // Of a Delta table each version's change feed is read in the end: none may expire.
+                let later = *later && kind != Kind::Delta;
+                let policy = if later { eager_later() } else { eager() };
+                writer.sink.maintain(&policy).await.unwrap();
                 None
             }
             Event::Reopen => {

@@ -87,7 +87,7 @@ use self::row::RowReader;
 use self::tables::{Membership, TableFilter};
 use self::unavailable::Placeholder;
 use crate::format::{Decoded, Decoder, Pushed, RawMessage};
-use crate::resend::Memory;
+use crate::resend::{AfterJump, Memory};
 use crate::spec::model::{DeclaredColumn, SourceTables};
 
 /// What Debezium writes in the place of a value that the source did not send, unless configured.
@@ -401,7 +401,12 @@ impl Decoder for JsonDecoder {
 
     fn drop_resends(&mut self, known: Remembered, window: usize) -> Result<()> {
         self.origins = Some(OriginReader::new());
-        self.memory = Some(Memory::new(window, known));
+        let after_jump = if self.options.keyed {
+            AfterJump::ApplyAgain
+        } else {
+            AfterJump::DropKnown
+        };
+        self.memory = Some(Memory::new(window, known, after_jump));
         Ok(())
     }
 

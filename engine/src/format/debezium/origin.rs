@@ -152,6 +152,8 @@ impl OriginReader {
             run,
             numbered,
             mark: commit.map(|commit| (log, Mark::Lsn { commit, lsn })),
+            first: commit.is_none().then_some((log, lsn)),
+            commit_micros: event.commit_micros,
         })
     }
 
@@ -205,6 +207,8 @@ impl OriginReader {
             run,
             numbered,
             mark,
+            first: None,
+            commit_micros: event.commit_micros,
         })
     }
 
@@ -229,6 +233,8 @@ impl OriginReader {
             run,
             numbered: Numbered::UnlessOtherRun,
             mark: None,
+            first: None,
+            commit_micros: event.commit_micros,
         })
     }
 

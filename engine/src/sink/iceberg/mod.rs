@@ -8,12 +8,14 @@
 mod append;
 mod commit;
 mod dated;
+mod maintain;
 mod progress;
 mod settle;
 mod upsert;
 mod write;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
@@ -34,8 +36,12 @@ use crate::lake::iceberg::{check_types, iceberg_error, identifier, shown};
 use crate::lake::partitions::check_partitions;
 use crate::lake::schema::{TableFormat, target_schema, without_metadata};
 use crate::lake::shape::{Missing, added_columns, check_shape};
+use crate::maintain::{Policy, Report};
 use crate::spec::model::{IcebergTableSpec, PartitionField};
+use maintain::Pass;
 pub use upsert::IcebergUpsert;
+use upsert::files::Manifests;
+use upsert::read::LakeReader;
 
 /// A writer of one Iceberg table for one pipeline.
 #[derive(Debug)]
@@ -219,6 +225,16 @@ impl Sink for IcebergSink {
         let target = target_schema(schema, TableFormat::Iceberg)?;
         self.refresh().await?;
         self.add_columns(&target).await
+    }
+
+    async fn maintain(&mut self, policy: &Policy) -> Result<Report> {
+        let read = Arc::new(AtomicU64::new(0));
+        let mut manifests = Manifests::new(Vec::new(), Arc::clone(&read));
+        let reader = LakeReader {
+            file_io: self.catalog.file_io().clone(),
+            read,
+        };
+        Pass::new(self, &mut manifests, &reader, policy).run().await
     }
 
     fn sidecar(&self) -> Option<Arc<dyn Sidecar>> {

@@ -69,6 +69,33 @@ pub(super) fn positions(metadata: &TableMetadataRef, pipeline: &str) -> Position
     found.into_iter().collect()
 }
 
+/// The positions of all pipelines at the table's current snapshot, as a summary says them.
+pub(super) fn all(metadata: &TableMetadataRef) -> HashMap<String, String> {
+    let Some(current) = metadata.current_snapshot_id() else {
+        return HashMap::new();
+    };
+    let mut pipelines: BTreeSet<String> = BTreeSet::new();
+    let mut note = |from: &HashMap<String, String>| {
+        pipelines.extend(from.keys().filter_map(|key| {
+            let (pipeline, rest) = key.strip_prefix("engine.")?.split_once('.')?;
+            rest.starts_with("pos.").then(|| pipeline.to_owned())
+        }));
+    };
+    note(metadata.properties());
+    for snapshot in ancestors_of(metadata, current) {
+        note(&snapshot.summary().additional_properties);
+    }
+    let mut found = HashMap::new();
+    for pipeline in &pipelines {
+        let of = positions(metadata, pipeline);
+        found.extend(
+            of.iter()
+                .map(|(p, next)| (key(pipeline, p), next.to_string())),
+        );
+    }
+    found
+}
+
 /// Whether an ancestor of the current snapshot carries `value` under `key`.
 pub(super) fn has_commit(metadata: &TableMetadataRef, key: &str, value: &str) -> bool {
     metadata.current_snapshot_id().is_some_and(|current| {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use iceberg::spec::{DataFile, DataFileFormat, PartitionKey, Struct};
+use iceberg::spec::{DataFile, DataFileFormat, PartitionKey, Struct, TableProperties};
 use iceberg::writer::base_writer::data_file_writer::{DataFileWriter, DataFileWriterBuilder};
 use iceberg::writer::file_writer::ParquetWriterBuilder;
 use iceberg::writer::file_writer::location_generator::DefaultFileNameGenerator;
@@ -39,7 +39,7 @@ impl IcebergSink {
         if batches.is_empty() {
             return Ok(Vec::new());
         }
-        let builder = self.file_writer()?;
+        let builder = self.file_writer(None)?;
         if self
             .table
             .metadata()
@@ -60,11 +60,17 @@ impl IcebergSink {
         Partitions::try_new(metadata.current_schema(), spec, &self.place)
     }
 
-    /// A writer of files that take the place of one of this partition, in the columns that the table has now.
+    /// A writer of files that take the place of one of this partition, in the columns that the table has now. It begins another file
+    /// after about `most` bytes.
     ///
     /// # Errors
     /// [`sql::ErrorKind::Config`] if there is no such partition spec; of the storage.
-    pub(super) async fn successor(&self, spec: i32, partition: &Struct) -> Result<FileWriter> {
+    pub(super) async fn successor(
+        &self,
+        spec: i32,
+        partition: &Struct,
+        most: Option<usize>,
+    ) -> Result<FileWriter> {
         let metadata = self.table.metadata();
         let spec = metadata.partition_spec_by_id(spec).ok_or_else(|| {
             Error::config(format!("the table has no partition spec {spec}")).at(&self.place)
@@ -74,7 +80,7 @@ impl IcebergSink {
             Arc::clone(metadata.current_schema()),
             partition.clone(),
         );
-        let writer = self.file_writer()?.build(Some(key)).await;
+        let writer = self.file_writer(most)?.build(Some(key)).await;
         writer.map_err(|error| self.write_error(error))
     }
 
@@ -82,7 +88,8 @@ impl IcebergSink {
         iceberg_error("write a data file", &self.place, error)
     }
 
-    fn file_writer(&self) -> Result<FileWriterBuilder> {
+    /// A writer that begins another file after about `most` bytes.
+    fn file_writer(&self, most: Option<usize>) -> Result<FileWriterBuilder> {
         let level = ZstdLevel::try_new(1)
             .map_err(|error| Error::internal("zstd has no level 1").source(error))?;
         let properties = WriterProperties::builder()
@@ -97,8 +104,9 @@ impl IcebergSink {
             None,
             DataFileFormat::Parquet,
         );
-        let rolling = RollingFileWriterBuilder::new_with_default_file_size(
+        let rolling = RollingFileWriterBuilder::new(
             ParquetWriterBuilder::new(properties, schema),
+            most.unwrap_or(TableProperties::PROPERTY_WRITE_TARGET_FILE_SIZE_BYTES_DEFAULT),
             self.table.file_io().clone(),
             locations,
             names,

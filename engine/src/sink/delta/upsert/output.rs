@@ -25,6 +25,7 @@ use crate::lake::delta::snapshot;
 use crate::lake::storage::storage_error;
 use crate::sink::delta::DeltaSink;
 use crate::sink::delta::files::one;
+use crate::sink::delta::statistics::without_inexact_bounds;
 
 /// Rows of a row group: what a rewrite holds in memory.
 pub(in crate::sink::delta) const GROUP_ROWS: usize = 128 * 1024;
@@ -251,6 +252,7 @@ impl Output {
         let closed = file.writer.close().await;
         let mut files =
             closed.map_err(|error| storage_error("write a data file", &self.place, error))?;
+        without_inexact_bounds(&mut files, file.columns.fields())?;
         for written in &mut files {
             written.partition_values.clone_from(&file.partition);
         }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use arrow::array::ArrayRef;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Schema};
 use datafusion::common::ScalarValue;
 use iceberg::spec::{
     Datum, Literal, PartitionSpec, PrimitiveLiteral, PrimitiveType, Struct, TableMetadata,
@@ -11,6 +11,7 @@ use iceberg::spec::{
 };
 use iceberg::transform::create_transform_function;
 
+use super::files::LiveFile;
 use crate::lake::keys::KeySet;
 
 /// A value as Arrow has it. `None` for types whose order or bytes differ between the two.
@@ -86,6 +87,23 @@ pub(super) fn constants(
         }
     }
     constants
+}
+
+/// Columns of the table that the partition of a file fixes, by their place in `schema`, each an array of one value.
+pub(in crate::sink::iceberg) fn partition_values(
+    metadata: &TableMetadata,
+    schema: &Schema,
+    file: &LiveFile,
+) -> Vec<(usize, ArrayRef)> {
+    let ids = schema.fields().iter().map(|field| {
+        let id = metadata.current_schema().field_id_by_name(field.name());
+        (id.unwrap_or(-1), field.data_type().clone())
+    });
+    let ids: Vec<_> = ids.collect();
+    match metadata.partition_spec_by_id(file.spec) {
+        Some(spec) => constants(metadata, spec, &file.partition, &ids),
+        None => Vec::new(),
+    }
 }
 
 pub(super) fn primitive_type(metadata: &TableMetadata, id: i32) -> Option<PrimitiveType> {

@@ -25,27 +25,27 @@ use crate::lake::iceberg::iceberg_error;
 const PARALLEL: usize = 8;
 
 /// A data file that is part of a snapshot.
-#[derive(Debug)]
-pub(super) struct LiveFile {
-    pub(super) path: String,
-    pub(super) format: DataFileFormat,
-    pub(super) size: u64,
-    pub(super) rows: u64,
-    pub(super) sequence: i64,
-    pub(super) spec: i32,
-    pub(super) partition: Struct,
+#[derive(Debug, Clone)]
+pub(in crate::sink::iceberg) struct LiveFile {
+    pub(in crate::sink::iceberg) path: String,
+    pub(in crate::sink::iceberg) format: DataFileFormat,
+    pub(in crate::sink::iceberg) size: u64,
+    pub(in crate::sink::iceberg) rows: u64,
+    pub(in crate::sink::iceberg) sequence: i64,
+    pub(in crate::sink::iceberg) spec: i32,
+    pub(in crate::sink::iceberg) partition: Struct,
 }
 
 /// A position-delete file that is part of a snapshot.
-#[derive(Debug)]
-pub(super) struct LiveDelete {
-    pub(super) file: LiveFile,
-    pub(super) scope: Scope,
+#[derive(Debug, Clone)]
+pub(in crate::sink::iceberg) struct LiveDelete {
+    pub(in crate::sink::iceberg) file: LiveFile,
+    pub(in crate::sink::iceberg) scope: Scope,
 }
 
 /// The data files that a position-delete file is about.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Scope {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::sink::iceberg) enum Scope {
     /// One, by its path.
     File(String),
     /// Those of its partition whose path lies between the two.
@@ -54,43 +54,49 @@ pub(super) enum Scope {
 
 /// What is kept of a manifest: its live entries.
 #[derive(Debug)]
-pub(super) struct Listed {
-    pub(super) data: Vec<LiveFile>,
-    pub(super) deletes: Vec<LiveDelete>,
+pub(in crate::sink::iceberg) struct Listed {
+    pub(in crate::sink::iceberg) data: Vec<LiveFile>,
+    pub(in crate::sink::iceberg) deletes: Vec<LiveDelete>,
     /// Live equality deletes, which an upsert does not apply.
     equality: Option<String>,
     /// For each column of the key the smallest and the largest value of each data file.
-    pub(super) bounds: Vec<Option<(ArrayRef, ArrayRef)>>,
+    pub(in crate::sink::iceberg) bounds: Vec<Option<(ArrayRef, ArrayRef)>>,
 }
 
 /// The live files of one snapshot.
 #[derive(Debug, Clone, Default)]
-pub(super) struct State {
-    pub(super) manifests: Vec<(ManifestFile, Arc<Listed>)>,
+pub(in crate::sink::iceberg) struct State {
+    pub(in crate::sink::iceberg) manifests: Vec<(ManifestFile, Arc<Listed>)>,
 }
 
 /// The manifests that were read.
 #[derive(Debug)]
-pub(super) struct Manifests {
+pub(in crate::sink::iceberg) struct Manifests {
     /// Field ids and types of the key's columns.
-    pub(super) key: Vec<(i32, DataType)>,
+    pub(in crate::sink::iceberg) key: Vec<(i32, DataType)>,
     known: HashMap<String, Arc<Listed>>,
     read: Arc<AtomicU64>,
 }
 
 impl State {
-    pub(super) fn data(&self) -> impl Iterator<Item = &LiveFile> {
+    pub(in crate::sink::iceberg) fn data(&self) -> impl Iterator<Item = &LiveFile> {
         self.manifests.iter().flat_map(|(_, listed)| &listed.data)
     }
 
-    pub(super) fn deletes(&self) -> impl Iterator<Item = &LiveDelete> {
+    pub(in crate::sink::iceberg) fn deletes(&self) -> impl Iterator<Item = &LiveDelete> {
         self.manifests
             .iter()
             .flat_map(|(_, listed)| &listed.deletes)
     }
 
+    /// The path of a live file of equality deletes.
+    pub(in crate::sink::iceberg) fn equality_deletes(&self) -> Option<&str> {
+        let mut listed = self.manifests.iter();
+        listed.find_map(|(_, listed)| listed.equality.as_deref())
+    }
+
     /// The paths of all live files.
-    pub(super) fn paths(&self) -> HashSet<&str> {
+    pub(in crate::sink::iceberg) fn paths(&self) -> HashSet<&str> {
         let data = self.data().map(|file| file.path.as_str());
         data.chain(self.deletes().map(|delete| delete.file.path.as_str()))
             .collect()
@@ -98,7 +104,7 @@ impl State {
 }
 
 impl Manifests {
-    pub(super) fn new(key: Vec<(i32, DataType)>, read: Arc<AtomicU64>) -> Self {
+    pub(in crate::sink::iceberg) fn new(key: Vec<(i32, DataType)>, read: Arc<AtomicU64>) -> Self {
         Self {
             key,
             known: HashMap::new(),
@@ -110,7 +116,27 @@ impl Manifests {
     ///
     /// # Errors
     /// Of the storage; [`sql::ErrorKind::Config`] if the table has equality deletes.
-    pub(super) async fn state(&mut self, table: &Table, place: &str) -> Result<State> {
+    pub(in crate::sink::iceberg) async fn state(
+        &mut self,
+        table: &Table,
+        place: &str,
+    ) -> Result<State> {
+        let state = self.any_state(table, place).await?;
+        match state.equality_deletes() {
+            Some(path) => Err(equality_deletes(path, place)),
+            None => Ok(state),
+        }
+    }
+
+    /// The same, also of a table with equality deletes.
+    ///
+    /// # Errors
+    /// Of the storage.
+    pub(in crate::sink::iceberg) async fn any_state(
+        &mut self,
+        table: &Table,
+        place: &str,
+    ) -> Result<State> {
         let failed = |error| iceberg_error("read the table's manifests", place, error);
         let Some(snapshot) = table.metadata().current_snapshot() else {
             return Ok(State::default());
@@ -141,9 +167,6 @@ impl Manifests {
         for file in kept {
             let listed = self.known.get(&file.manifest_path);
             let listed = listed.ok_or_else(|| Error::internal("a manifest was lost"))?;
-            if let Some(path) = &listed.equality {
-                return Err(equality_deletes(path, place));
-            }
             manifests.push((file, Arc::clone(listed)));
         }
         Ok(State { manifests })
@@ -221,7 +244,7 @@ impl Scope {
 
 impl LiveDelete {
     /// Whether its positions may be of `data`, by the rules of the format.
-    pub(super) fn applies_to(&self, data: &LiveFile) -> bool {
+    pub(in crate::sink::iceberg) fn applies_to(&self, data: &LiveFile) -> bool {
         if self.file.sequence < data.sequence {
             return false;
         }
@@ -237,7 +260,7 @@ impl LiveDelete {
     }
 
     /// Whether it is about `data` and nothing else, so that another file may take its place.
-    pub(super) fn is_only_about(&self, data: &LiveFile) -> bool {
+    pub(in crate::sink::iceberg) fn is_only_about(&self, data: &LiveFile) -> bool {
         self.scope == Scope::File(data.path.clone())
             && self.file.spec == data.spec
             && self.file.partition == data.partition

@@ -214,13 +214,13 @@ impl Lookup<'_> {
 type Positions = HashMap<String, Vec<u64>>;
 
 /// Delete files by what they are about.
-struct DeleteIndex<'s> {
+pub(in crate::sink::iceberg) struct DeleteIndex<'s> {
     of_one: HashMap<&'s str, Vec<&'s LiveDelete>>,
     others: Vec<&'s LiveDelete>,
 }
 
 impl<'s> DeleteIndex<'s> {
-    fn new(state: &'s State) -> Self {
+    pub(in crate::sink::iceberg) fn new(state: &'s State) -> Self {
         let mut index = Self {
             of_one: HashMap::new(),
             others: Vec::new(),
@@ -236,7 +236,10 @@ impl<'s> DeleteIndex<'s> {
         index
     }
 
-    fn of(&self, file: &LiveFile) -> impl Iterator<Item = &'s LiveDelete> {
+    pub(in crate::sink::iceberg) fn of(
+        &self,
+        file: &LiveFile,
+    ) -> impl Iterator<Item = &'s LiveDelete> {
         let of_one = self.of_one.get(file.path.as_str()).into_iter().flatten();
         of_one
             .chain(&self.others)

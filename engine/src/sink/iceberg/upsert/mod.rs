@@ -21,13 +21,13 @@
 //! every file with a changed row is read and written. Memory: some 300 bytes
 //! a live file ([`files`]); the batch about three times (rows, keys, encoded files); 16 bytes for each row found.
 
-mod bounds;
+pub(super) mod bounds;
 mod change;
-mod files;
-mod lookup;
-mod positions;
-mod produce;
-mod read;
+pub(super) mod files;
+pub(super) mod lookup;
+pub(super) mod positions;
+pub(super) mod produce;
+pub(super) mod read;
 mod rewrite;
 mod summary;
 
@@ -45,15 +45,17 @@ use sql::{Error, Result};
 
 use super::IcebergSink;
 use super::commit::Failed;
+use super::maintain::Pass;
 use super::settle::{COMMIT, Settled, Tries};
 use crate::lake::keys::{KeySet, check_key};
 use crate::lake::locate::KeyColumn;
 use crate::lake::shape::Missing;
+use crate::maintain::{Policy, Report};
 use crate::sink::protocol::{Standing, check_batch};
 use crate::sink::sidecar::Sidecar;
 use crate::sink::{Fetched, Receipt, Sink, UpsertSink, failpoint};
 use crate::spec::model::{IcebergTableSpec, PartitionField, WriteMode};
-use bounds::constants;
+use bounds::partition_values;
 use change::{key_fields, keys_of, typed_keys};
 use files::{LiveDelete, Manifests, State};
 use lookup::{Found, Lookup, is_new};
@@ -428,16 +430,7 @@ impl IcebergUpsert {
 
     /// Columns of the table that the file's partition fixes.
     fn partition_values(&self, found: &Found<'_>) -> Vec<(usize, ArrayRef)> {
-        let metadata = self.sink.table.metadata();
-        let ids = self.sink.schema.fields().iter().map(|field| {
-            let id = metadata.current_schema().field_id_by_name(field.name());
-            (id.unwrap_or(-1), field.data_type().clone())
-        });
-        let ids: Vec<_> = ids.collect();
-        match metadata.partition_spec_by_id(found.file.spec) {
-            Some(spec) => constants(metadata, spec, &found.file.partition, &ids),
-            None => Vec::new(),
-        }
+        partition_values(self.sink.table.metadata(), &self.sink.schema, found.file)
     }
 }
 
@@ -482,6 +475,12 @@ impl Sink for IcebergUpsert {
 
     async fn evolve(&mut self, schema: &SchemaRef) -> Result<()> {
         self.sink.evolve(schema).await
+    }
+
+    async fn maintain(&mut self, policy: &Policy) -> Result<Report> {
+        Pass::new(&mut self.sink, &mut self.manifests, &self.reader, policy)
+            .run()
+            .await
     }
 }
 

@@ -37,7 +37,7 @@ const POSITION: &str = "pos";
 const BATCH_ROWS: usize = 64 * 1024;
 
 /// The positions in a delete file, by data file, ascending.
-pub(super) async fn read(
+pub(in crate::sink::iceberg) async fn read(
     reader: &LakeReader,
     file: &LiveFile,
 ) -> Result<HashMap<String, Vec<u64>>> {

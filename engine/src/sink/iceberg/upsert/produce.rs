@@ -12,6 +12,7 @@ use iceberg::spec::{
     DataContentType, DataFile, FormatVersion, MAIN_BRANCH, ManifestContentType, ManifestEntry,
     ManifestFile, ManifestListWriter, ManifestWriter, ManifestWriterBuilder, Operation,
     PartitionSpec, SchemaRef, Snapshot, SnapshotReference, SnapshotRetention, Summary,
+    TableMetadata,
 };
 use iceberg::table::Table;
 use iceberg::{Error as IcebergError, ErrorKind as IcebergKind, Result as IcebergResult};
@@ -29,35 +30,43 @@ const MERGE_BYTES: i64 = 8 * 1024 * 1024;
 
 /// What a snapshot changes.
 #[derive(Debug, Default)]
-pub(super) struct Changes {
+pub(in crate::sink::iceberg) struct Changes {
     /// Files that come, data and deletes, each with its partition spec.
-    pub(super) added: Vec<(DataFile, i32)>,
+    pub(in crate::sink::iceberg) added: Vec<(DataFile, i32)>,
     /// Paths of the live files that go, data and deletes.
-    pub(super) removed: BTreeSet<String>,
+    pub(in crate::sink::iceberg) removed: BTreeSet<String>,
+    /// Whether the rows are the same afterwards.
+    pub(in crate::sink::iceberg) replace: bool,
 }
 
 /// A commit that any catalog understands.
 #[derive(Debug)]
-pub(super) struct Commit {
-    pub(super) requirements: Vec<TableRequirement>,
-    pub(super) updates: Vec<TableUpdate>,
+pub(in crate::sink::iceberg) struct Commit {
+    pub(in crate::sink::iceberg) requirements: Vec<TableRequirement>,
+    pub(in crate::sink::iceberg) updates: Vec<TableUpdate>,
 }
 
 /// Makes one snapshot.
 #[derive(Debug)]
-pub(super) struct Producer<'a> {
+pub(in crate::sink::iceberg) struct Producer<'a> {
     table: &'a Table,
     state: &'a State,
     snapshot_id: i64,
     commit: Uuid,
     /// Files that were written: garbage if the commit is not made.
-    pub(super) written: Vec<String>,
+    pub(in crate::sink::iceberg) written: Vec<String>,
     totals: Totals,
+    /// From so many manifests of one kind on they are merged, whatever the table says.
+    pub(in crate::sink::iceberg) merge_from: Option<usize>,
+    /// Manifests that were put together with others.
+    pub(in crate::sink::iceberg) merged: u64,
+    /// How many manifests fewer the snapshot has than its base.
+    pub(in crate::sink::iceberg) saved: usize,
 }
 
 impl<'a> Producer<'a> {
     /// On top of the table's current snapshot, whose files are `state`.
-    pub(super) fn new(table: &'a Table, state: &'a State) -> Self {
+    pub(in crate::sink::iceberg) fn new(table: &'a Table, state: &'a State) -> Self {
         Self {
             table,
             state,
@@ -65,11 +74,14 @@ impl<'a> Producer<'a> {
             commit: Uuid::new_v4(),
             written: Vec::new(),
             totals: Totals::of(state),
+            merge_from: None,
+            merged: 0,
+            saved: 0,
         }
     }
 
     /// Writes manifests and list. `summary` and `properties` go into the snapshot's summary and the table's properties.
-    pub(super) async fn produce(
+    pub(in crate::sink::iceberg) async fn produce(
         &mut self,
         changes: &Changes,
         summary: HashMap<String, String>,
@@ -79,9 +91,14 @@ impl<'a> Producer<'a> {
         let (carried, rewritten) = self.carried(changes).await?;
         manifests.extend(rewritten);
         manifests.extend(self.merged(carried).await?);
+        self.saved = self.state.manifests.len().saturating_sub(manifests.len());
         let list = self.list(manifests).await?;
         let metadata = self.table.metadata();
-        let operation = self.totals.operation();
+        let operation = if changes.replace {
+            Operation::Replace
+        } else {
+            self.totals.operation()
+        };
         let snapshot = Snapshot::builder()
             .with_manifest_list(list)
             .with_snapshot_id(self.snapshot_id)
@@ -202,27 +219,22 @@ impl<'a> Producer<'a> {
     /// Merges manifests of one kind if there are many.
     async fn merged(&mut self, carried: Vec<&ManifestFile>) -> IcebergResult<Vec<ManifestFile>> {
         let properties = self.table.metadata().properties();
-        let enabled = properties
-            .get("commit.manifest-merge.enabled")
-            .is_none_or(|value| value != "false");
         let from = property(properties, "commit.manifest.min-count-to-merge").unwrap_or(MERGE_FROM);
-        let most = property(properties, "commit.manifest.target-size-bytes").unwrap_or(MERGE_BYTES);
-        let mut groups: BTreeMap<(i32, bool), Vec<&ManifestFile>> = BTreeMap::new();
-        for file in carried {
-            let deletes = file.content == ManifestContentType::Deletes;
-            let group = groups.entry((file.partition_spec_id, deletes));
-            group.or_default().push(file);
-        }
+        let from = self.merge_from.unwrap_or(from);
+        let most = most_bytes(properties);
         let mut manifests = Vec::new();
-        for group in groups.into_values() {
-            if !enabled || group.len() < from.max(2) {
+        for group in by_kind(carried) {
+            if !merges(properties) || group.len() < from.max(2) {
                 manifests.extend(group.into_iter().cloned());
                 continue;
             }
             for bin in bins(group, most) {
                 match bin.as_slice() {
                     [single] => manifests.push((*single).clone()),
-                    several => manifests.extend(self.merge(several).await?),
+                    several => {
+                        self.merged += several.len() as u64;
+                        manifests.extend(self.merge(several).await?);
+                    }
                 }
             }
         }
@@ -295,6 +307,46 @@ impl<'a> Producer<'a> {
             None => format!("{}/metadata/{name}", metadata.location()),
         }
     }
+}
+
+/// How many manifests fewer the table would have if those of each kind were merged from `from` on.
+pub(in crate::sink::iceberg) fn saved_by_merging(
+    state: &State,
+    metadata: &TableMetadata,
+    from: usize,
+) -> usize {
+    let properties = metadata.properties();
+    if !merges(properties) {
+        return 0;
+    }
+    let files = state.manifests.iter().map(|(file, _)| file).collect();
+    let saved = by_kind(files).into_iter().map(|group| {
+        let count = group.len();
+        count - bins(group, most_bytes(properties)).len()
+    });
+    // A few manifests that fit together are not worth a commit.
+    saved.filter(|saved| saved + 1 >= from.max(2)).sum()
+}
+
+fn merges(properties: &HashMap<String, String>) -> bool {
+    properties
+        .get("commit.manifest-merge.enabled")
+        .is_none_or(|value| value != "false")
+}
+
+fn most_bytes(properties: &HashMap<String, String>) -> i64 {
+    property(properties, "commit.manifest.target-size-bytes").unwrap_or(MERGE_BYTES)
+}
+
+/// Manifests that can be put together.
+fn by_kind(files: Vec<&ManifestFile>) -> Vec<Vec<&ManifestFile>> {
+    let mut groups: BTreeMap<(i32, bool), Vec<&ManifestFile>> = BTreeMap::new();
+    for file in files {
+        let deletes = file.content == ManifestContentType::Deletes;
+        let group = groups.entry((file.partition_spec_id, deletes));
+        group.or_default().push(file);
+    }
+    groups.into_values().collect()
 }
 
 /// A new file takes its sequence number from the list.

@@ -7,7 +7,8 @@ use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use async_trait::async_trait;
-use futures::TryStreamExt as _;
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _};
 use iceberg::arrow::ArrowFileReader;
 use iceberg::io::{FileIO, FileMetadata};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection};
@@ -17,7 +18,7 @@ use parquet::arrow::async_reader::{
 use parquet::arrow::{PARQUET_FIELD_ID_META_KEY, ProjectionMask};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
-use sql::{Error, Result};
+use sql::{Error, ErrorKind, Result};
 
 use super::files::LiveFile;
 use crate::lake::cast::Caster;
@@ -30,9 +31,9 @@ const BATCH_ROWS: usize = 8 * 1024;
 
 /// Reads files of one table and counts the bytes.
 #[derive(Debug, Clone)]
-pub(super) struct LakeReader {
-    pub(super) file_io: FileIO,
-    pub(super) read: Arc<AtomicU64>,
+pub(in crate::sink::iceberg) struct LakeReader {
+    pub(in crate::sink::iceberg) file_io: FileIO,
+    pub(in crate::sink::iceberg) read: Arc<AtomicU64>,
 }
 
 #[async_trait]
@@ -50,7 +51,7 @@ impl ParquetFiles for LakeReader {
 
 impl LakeReader {
     /// A file's reader and its footer, with the index of its pages where it has one.
-    pub(super) async fn open(
+    pub(in crate::sink::iceberg) async fn open(
         &self,
         path: &str,
         size: u64,
@@ -127,6 +128,67 @@ impl Rows {
         let batch = as_table(&batch, &self.stored, &self.schema, &self.constants);
         batch.map(Some).map_err(|error| error.at(&self.path))
     }
+}
+
+impl LakeReader {
+    /// The rows of `file` that are not among `deleted` (ascending), in their order, as [`Self::rows`] reads them. Memory: a batch, and
+    /// the pages of one row group.
+    ///
+    /// # Errors
+    /// Of the storage; [`sql::ErrorKind::Storage`] also for a file that has another number of rows than its manifest says.
+    pub(in crate::sink::iceberg) async fn live(
+        &self,
+        file: &LiveFile,
+        deleted: &[u64],
+        schema: &SchemaRef,
+        constants: Vec<(usize, ArrayRef)>,
+    ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+        let path = file.path.clone();
+        let failed = move |error: ParquetError| storage_error("read a data file", &path, error);
+        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+        let (reader, metadata) = self.open(&file.path, file.size, options).await?;
+        let rows = metadata.metadata().file_metadata().num_rows();
+        if u64::try_from(rows).ok() != Some(file.rows) {
+            return Err(Error::new(
+                ErrorKind::Storage,
+                format!(
+                    "a data file has {rows} rows, but its manifest says {}",
+                    file.rows
+                ),
+            )
+            .at(&file.path));
+        }
+        let total = usize::try_from(rows).unwrap_or(0);
+        let stored = stored_columns(metadata.schema(), schema);
+        let mask = ProjectionMask::roots(
+            metadata.parquet_schema(),
+            stored.iter().map(|(place, _)| *place),
+        );
+        let stream = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata)
+            .with_projection(mask)
+            .with_batch_size(BATCH_ROWS)
+            .with_row_selection(without(deleted, total))
+            .build()
+            .map_err(&failed)?;
+        let (schema, path) = (Arc::clone(schema), file.path.clone());
+        let rows = stream.map_err(failed).map(move |batch| {
+            as_table(&batch?, &stored, &schema, &constants).map_err(|error| error.at(&path))
+        });
+        Ok(rows.boxed())
+    }
+}
+
+/// All rows but `deleted`, which ascend.
+fn without(deleted: &[u64], total: usize) -> RowSelection {
+    let deleted = deleted.iter().filter_map(|row| usize::try_from(*row).ok());
+    let ends = deleted.chain([total]);
+    let ranges = ends.scan(0, |from, end| {
+        let range = *from..end.max(*from);
+        *from = end + 1;
+        Some(range)
+    });
+    let ranges = ranges.filter(|range| !range.is_empty());
+    RowSelection::from_consecutive_ranges(ranges, total)
 }
 
 /// For each column of the file that the table has its place in the file, in ascending order, and the table's name of it.

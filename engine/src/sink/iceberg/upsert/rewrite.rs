@@ -159,7 +159,7 @@ impl<'a> Rewrite<'a> {
             let writer = match &mut writer {
                 Some(writer) => writer,
                 None => writer.insert(
-                    sink.successor(found.file.spec, &found.file.partition)
+                    sink.successor(found.file.spec, &found.file.partition, None)
                         .await?,
                 ),
             };
