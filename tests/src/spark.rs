@@ -1,6 +1,9 @@
 //! Apache Spark as an independent reader of what the engine wrote: Delta tables and their change feed by Delta's own
-//! library, Iceberg tables by Iceberg's own, through the JDBC catalog. And as the peer that the engine is compared with:
+//! library, Iceberg tables by Iceberg's own, through the JDBC catalog. As another writer of the same tables
+//! ([`Session`]). And as the peer that the engine is compared with:
 //! the customers job as a Structured Streaming query.
+
+mod talk;
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -15,6 +18,8 @@ use crate::maven;
 use crate::python::{self, Location, Table};
 use crate::repository;
 use crate::skip::Missing;
+
+pub use talk::{Ran, Session};
 
 /// Each alone: Spark's own pom names a mirror that others cannot reach, and `pyspark` brings what these need.
 const JARS: [&str; 4] = [
@@ -95,7 +100,7 @@ impl<'a> View<'a> {
     }
 }
 
-/// A Spark that can be started: one session for each call, on two threads with 1 GB of heap.
+/// A Spark that can be started, on two threads with 1 GB of heap: one for each call but for [`Spark::talk`].
 #[derive(Debug)]
 pub struct Spark {
     python: PathBuf,

@@ -4,3 +4,4 @@ mod avro;
 mod catalog;
 mod spark;
 mod store;
+mod turns;
