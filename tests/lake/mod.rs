@@ -7,6 +7,7 @@ mod delta;
 mod find;
 mod harness;
 mod iceberg;
+mod maintain;
 mod quarantine;
 mod refusals;
 mod types;

@@ -108,6 +108,29 @@ async fn partitions_that_cannot_be_are_refused_before_anything_is_made() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_whose_values_do_not_survive_being_text_are_refused() {
+    for (data_type, name) in [
+        (DataType::Decimal128(10, 2), "Decimal128(10, 2)"),
+        (DataType::Float64, "Float64"),
+        (DataType::Binary, "Binary"),
+    ] {
+        let field = Field::new("tier", data_type, true);
+        let output = Schema::new(vec![Field::new("id", DataType::Int64, true), field]);
+        let identity = [("tier", PartitionTransform::Identity)];
+        let bench = Bench::new(Kind::Delta).partitioned(&identity);
+        let error = refused(&bench, &output).await;
+        assert_eq!(
+            error.message(),
+            format!(
+                "column `tier` of type {name} cannot be a partition of a Delta table: its values cannot be read back exactly"
+            )
+        );
+        assert_eq!(error.place(), Some("p.yaml:9:3 (sink.partition_by[0])"));
+        assert!(!bench.folder.join("table").exists());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_path_that_is_a_file_is_refused() {
     let bench = Bench::new(Kind::Delta);
     std::fs::write(bench.folder.join("table"), "x").unwrap();

@@ -11,6 +11,7 @@ fn event(op: Op, key: &'static str) -> NetEvent<'static> {
         old_key: None,
         moves: false,
         unavailable: &[],
+        again: None,
     }
 }
 
@@ -132,4 +133,54 @@ fn a_truncate_stands_between() {
 fn a_row_that_came_back_has_nothing_of_the_one_before() {
     let netted = net([event(Op::Delete, "a"), toast("a")]);
     assert_eq!(netted.rows, [filled(1, Origin::Unknown)]);
+}
+
+/// The same event, sent again to a table that is ahead of it.
+fn again(event: NetEvent<'static>) -> NetEvent<'static> {
+    NetEvent {
+        again: Some(1),
+        ..event
+    }
+}
+
+#[test]
+fn a_key_change_that_is_sent_again_takes_nothing_from_a_table_that_is_ahead() {
+    // The table has other rows under 1 and 2 since the keys were swapped.
+    let swap = [moved("1", "3"), moved("2", "1"), moved("3", "2")].concat();
+    let netted = net(swap.iter().copied().map(again));
+    assert_eq!(
+        netted.rows,
+        [filled(5, Origin::Unknown), filled(8, Origin::Unknown)]
+    );
+    assert_eq!(netted.deletes, [7]);
+    // Not even from the batch, where that has them from before the source went back.
+    let before = [event(Op::Update, "1"), event(Op::Update, "2")];
+    let swap = before.into_iter().chain(swap.into_iter().map(again));
+    let unknown = [filled(7, Origin::Unknown), filled(10, Origin::Unknown)];
+    assert_eq!(net(swap).rows, unknown);
+    // What came again before it, in the same batch, is the row of then.
+    let first = [event(Op::Update, "1"), toast("1")];
+    let events = [first.to_vec(), moved("1", "2").to_vec()].concat();
+    assert_eq!(
+        net(events.into_iter().map(again)).rows,
+        [filled(4, Origin::Event(0))]
+    );
+}
+
+#[test]
+fn an_update_that_is_sent_again_keeps_what_the_table_has() {
+    let netted = net([again(toast("a"))]);
+    assert_eq!(netted.rows, [filled(0, Origin::Table(b"a"))]);
+}
+
+#[test]
+fn an_update_that_is_sent_again_makes_no_row_of_one_that_is_gone_by_now() {
+    let netted = net([event(Op::Delete, "a"), again(toast("a"))]);
+    assert_eq!((netted.rows, netted.deletes), (vec![], vec![0]));
+    let netted = net([event(Op::Truncate, ""), again(toast("a"))]);
+    assert_eq!((netted.rows, netted.deletes), (vec![], vec![]));
+    // A row with all its values is one.
+    let whole = again(event(Op::Update, "a"));
+    let netted = net([event(Op::Delete, "a"), whole, again(toast("a"))]);
+    assert_eq!(netted.rows, [filled(2, Origin::Event(1))]);
 }

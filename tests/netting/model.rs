@@ -144,6 +144,7 @@ fn apply(table: &mut Table, batch: &[Sent]) {
         old_key: sent.old_key.as_ref().map(|key| &key[..]),
         moves: sent.moves,
         unavailable: if sent.unsent { &UNSENT } else { &[] },
+        again: None,
     });
     let netted = net(events);
     let mut rows = Table::new();

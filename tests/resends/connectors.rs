@@ -170,10 +170,44 @@ async fn two_sources_in_one_topic_have_their_own_order() {
 
 #[tokio::test]
 async fn snapshot_rows_of_old_connectors_are_inserts_and_rows_all_the_same() {
-    let mut source = mysql("mysql-bin.000003", 154, 0);
-    source["snapshot"] = json!("true");
-    let events = [(source.clone(), "c", None, "x"), (source, "c", None, "x")];
-    assert_eq!(rows(&events, None).await, (vec![0, 1], 0));
+    let mut of_mysql = mysql("mysql-bin.000003", 154, 0);
+    of_mysql["server_id"] = json!(0);
+    let mut of_postgres = postgres(1, 50, 7);
+    of_postgres["sequence"] = json!("[null,\"50\"]");
+    for mut source in [of_mysql, of_postgres] {
+        source["snapshot"] = json!("true");
+        let events = [(source.clone(), "c", None, "x"), (source, "c", None, "x")];
+        assert_eq!(rows(&events, None).await, (vec![0, 1], 0));
+    }
+}
+
+/// As PostgreSQL's connector sends them after it was killed while an incremental snapshot was being read.
+#[tokio::test]
+async fn streamed_events_that_are_marked_as_a_snapshot_are_known_all_the_same() {
+    let of = |connector: &str, place: u64| {
+        let mut source = match connector {
+            "postgresql" => postgres(40, 50 + place, 7),
+            _ => mysql("mysql-bin.000003", 154 + place, 0),
+        };
+        source["snapshot"] = json!("true");
+        source
+    };
+    for connector in ["postgresql", "mysql"] {
+        let events = [
+            (of(connector, 0), "c", Some(1), "x"),
+            (of(connector, 1), "u", Some(1), "y"),
+            (of(connector, 2), "d", Some(1), "y"),
+            (of(connector, 0), "c", Some(1), "x"),
+            (of(connector, 1), "u", Some(1), "y"),
+            (of(connector, 2), "d", Some(1), "y"),
+            (of(connector, 3), "c", Some(1), "z"),
+        ];
+        assert_eq!(
+            rows(&events, None).await,
+            (vec![0, 1, 2, 6], 0),
+            "{connector}"
+        );
+    }
 }
 
 #[tokio::test]

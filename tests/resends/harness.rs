@@ -14,7 +14,7 @@ use engine::sink::memory::MemoryTable;
 use engine::source::{
     CancellationToken, FeedOptions, MemoryLog, MemoryTopics, TopicFeed, TopicFilter,
 };
-use engine::spec::model::{OffsetReset, PipelineSpec, SchemaChange, SourceSpec};
+use engine::spec::model::{Mode, OffsetReset, PipelineSpec, SchemaChange, SourceSpec};
 use engine::telemetry::{Health, Metrics};
 use sql::Result;
 use sql::change::{Partition, RawRecord};
@@ -35,6 +35,9 @@ pub struct Bench {
     pub metrics: Arc<Metrics>,
     pub script: Script,
     pub columns: String,
+    pub sql: String,
+    /// The sink's mode, with what belongs to it.
+    pub mode: String,
 }
 
 impl Bench {
@@ -48,6 +51,18 @@ impl Bench {
             metrics: Arc::new(Metrics::try_new().unwrap()),
             script: Script::new(&[]),
             columns: COLUMNS.to_owned(),
+            sql: "SELECT _op, _partition, _offset FROM items".to_owned(),
+            mode: "mode: append".to_owned(),
+        }
+    }
+
+    /// Keeps the table by the key `id`.
+    pub fn keyed(columns: &str) -> Self {
+        Self {
+            columns: columns.to_owned(),
+            sql: "SELECT * FROM items".to_owned(),
+            mode: "mode: upsert".to_owned(),
+            ..Self::new()
         }
     }
 
@@ -78,13 +93,17 @@ impl Bench {
         let table = self
             .table
             .get_or_insert_with(|| MemoryTable::new(Arc::new(target)));
-        let sink = ScriptedSink::new(table, "items", &self.script);
+        let sink = if is_keyed(&spec) {
+            Target::Upsert(Box::new(table.upsert_sink("items", &key())))
+        } else {
+            Target::Append(Box::new(ScriptedSink::new(table, "items", &self.script)))
+        };
         let observers = Observers::new(self.metrics.clone(), Health::new(), false);
         let observer = Arc::new(observers.of(&spec, "memory".to_owned()));
         let parts = Parts {
             feed: Box::new(feed),
             transform,
-            sink: Target::Append(Box::new(sink)),
+            sink,
         };
         let stop = CancellationToken::new();
         Pipeline::from_parts(spec, true, parts, observer, stop)
@@ -97,8 +116,8 @@ impl Bench {
         let folder = self.folder.path().display();
         let yaml = format!(
             "pipeline:\n  name: items\n  batch: {{ max_records: {batch} }}\nsource:\n  type: kafka\n  name: items\n  bootstrap_servers: nobody:1\n  topics: [{TOPIC}]\n  columns: |\n    {}\n  {resends}\n\
-             transform: SELECT _op, _partition, _offset FROM items\nsink: {{ type: delta, path: \"{folder}/items\", mode: append }}\n",
-            self.columns
+             transform: {}\nsink: {{ type: delta, path: \"{folder}/items\", {} }}\n",
+            self.columns, self.sql, self.mode
         );
         parse(&yaml, self.folder.path())
     }
@@ -109,6 +128,8 @@ impl Bench {
         let decoder = JsonDecoder::try_new(DecoderOptions {
             columns: kafka.columns.clone(),
             before_image_full: true,
+            keyed: is_keyed(spec),
+            key: if is_keyed(spec) { key() } else { Vec::new() },
             ..DecoderOptions::default()
         });
         let options = FeedOptions {
@@ -116,7 +137,7 @@ impl Bench {
             schema_change: SchemaChange::Evolve,
             auto_offset_reset: OffsetReset::Earliest,
             fail_on_data_loss: true,
-            keyed: false,
+            keyed: is_keyed(spec),
             stop: CancellationToken::new(),
             clock: || 1_700_000_000_000_000,
         };
@@ -161,6 +182,10 @@ impl Bench {
         self.counted("engine_resends_records_total")
     }
 
+    pub fn reapplied(&self) -> u64 {
+        self.counted("engine_reapplied_records_total")
+    }
+
     pub fn jumps(&self) -> u64 {
         self.counted("engine_position_jumps_records_total")
     }
@@ -174,6 +199,14 @@ impl Bench {
         let table = self.table.as_ref().expect("a pipeline ran");
         table.files().into_keys().collect()
     }
+}
+
+fn key() -> Vec<String> {
+    vec!["id".to_owned()]
+}
+
+fn is_keyed(spec: &PipelineSpec) -> bool {
+    spec.sink.mode != Mode::Append
 }
 
 fn parse(yaml: &str, folder: &Path) -> Arc<PipelineSpec> {

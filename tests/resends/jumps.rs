@@ -136,3 +136,22 @@ async fn a_tombstone_that_does_not_follow_its_delete_is_no_event_sent_again() {
     bench.run("resends: drop", 1).await.unwrap();
     assert_eq!((bench.resends(), bench.tombstones()), (2, 2));
 }
+
+#[tokio::test]
+async fn streamed_events_that_are_called_a_snapshot_s_are_known_when_they_come_again() {
+    let changes = changes(12);
+    let mut topic = Topic::new(true);
+    topic.stale_snapshot = true;
+    for change in &changes {
+        topic.send(change, false);
+    }
+    topic.restart();
+    for change in &changes[3..] {
+        topic.send(change, true);
+    }
+    let mut bench = Bench::new();
+    bench.put(&topic.records);
+    bench.run("resends: drop", 5).await.unwrap();
+    assert_eq!(bench.offsets(), topic.expected_rows());
+    assert_eq!((bench.resends(), bench.jumps()), (topic.again(), 0));
+}

@@ -1,5 +1,6 @@
 //! Events that a source sends again: recognised, dropped, counted; the window that survives restarts and crashes.
 
+mod again;
 mod captured;
 mod connectors;
 mod crash;

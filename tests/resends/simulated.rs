@@ -23,6 +23,8 @@ pub struct Topic {
     run: u64,
     /// Whether events say which run of the connector sent them.
     pub tells_run: bool,
+    /// Whether the connector calls what it streams a snapshot's: it was killed before it had noted the snapshot's end.
+    pub stale_snapshot: bool,
 }
 
 impl Topic {
@@ -42,7 +44,7 @@ impl Topic {
     pub fn send(&mut self, change: &Change, again: bool) {
         let source = json!({
             "version": "3.4.0.Final", "connector": "postgresql", "name": "shop", "ts_ms": change.transaction * 1000,
-            "snapshot": "false", "db": "shop", "schema": "public", "table": "items",
+            "snapshot": if self.stale_snapshot { "true" } else { "false" }, "db": "shop", "schema": "public", "table": "items",
             "sequence": json!([change.commit_before.to_string(), change.lsn.to_string()]).to_string(),
             "txId": change.transaction, "lsn": change.lsn, "xmin": null,
         });

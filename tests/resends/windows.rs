@@ -32,6 +32,8 @@ fn tail(lsn: u64) -> Tail {
             counts: [(4, 2)].into(),
         },
         grace: 0,
+        latest_micros: None,
+        again: None,
     }
 }
 
@@ -39,7 +41,7 @@ fn adds(identities: std::ops::Range<u128>, lsn: u64) -> Remembered {
     let recollection = Recollection {
         identities: identities.collect(),
         tail: tail(lsn),
-        jumps: Vec::new(),
+        ..Recollection::default()
     };
     [(partition(), recollection)].into()
 }

@@ -51,7 +51,7 @@ fn a_batch_is_one_json_object_with_its_fields_at_the_top() {
             "rejects": 3,
             "reject_reasons": "malformed=2 out_of_range=1",
             "failed_rules": "has_email=4",
-            "quarantined": 5,
+            "quarantined": 5, "reapplied": 0,
             "version": 7,
             "files": 2,
             "sink_bytes": 1572864,

@@ -46,6 +46,7 @@ fn full_report() -> BatchReport {
         control: 23,
         resends: 0,
         jumps: Vec::new(),
+        again: 0,
         receipt: Some(Receipt {
             version: 7,
             rows: 1_201,

@@ -119,6 +119,39 @@ fn events_sent_again_do_not_exchange_rows() {
     }
 }
 
+/// More was sent again than is remembered: nobody can say which row had the text then, so nobody guesses.
+#[test]
+fn a_window_that_is_too_short_does_not_exchange_rows() {
+    let readers = need!(Readers::ready());
+    let columns = "  columns: \"id BIGINT PRIMARY KEY, body TEXT, n INT\"\n  resends_window: 4\n";
+    for (format, batch) in runs([1, 10, 1_000]) {
+        let pipeline = |sink| {
+            Pipeline::into_format(format, "swap.jsonl", "again.public.docs", columns, "", sink)
+        };
+        pipeline("").run(batch).expect_code(4).expect_words(&[
+            "`body`",
+            "sent again",
+            "next:",
+            "incremental snapshot",
+        ]);
+        let null = pipeline("  unavailable: \"null\"\n");
+        null.run(batch)
+            .expect_code(0)
+            .expect_words(&["positions went back"]);
+        let rows = null.rows(&readers, "id");
+        assert_eq!(rows.len(), 4, "batches of {batch}, {format:?}");
+        for (id, letter) in [("1", "B"), ("2", "A"), ("31", "C")] {
+            let body = rows[id]["body"].as_str().unwrap_or(letter);
+            assert_eq!(
+                &body[..1],
+                letter,
+                "row {id}, batches of {batch}, {format:?}"
+            );
+            assert_eq!(rows[id]["n"], 1);
+        }
+    }
+}
+
 /// Columns come, go and change their name in mid-topic; the key is that of the messages.
 #[test]
 fn columns_that_come_and_go_in_mid_topic() {

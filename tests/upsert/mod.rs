@@ -1,5 +1,6 @@
 //! `mode: upsert` through the real binary: whatever the batches and restarts, the target is the source's table.
 
+mod defaults;
 mod fixtures;
 mod policies;
 mod unsent;

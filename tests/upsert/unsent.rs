@@ -19,12 +19,20 @@ fn docs(format: Format, sql: &str, sink: &str) -> Pipeline {
     )
 }
 
-/// Lengths of batches, each into every kind of table.
+/// Lengths of batches, each into a Delta table; the first and the last also into an Iceberg table, the first into one whose
+/// files are copied.
 fn runs(batches: &[usize]) -> Vec<(Format, usize)> {
-    let formats = Format::ALL.into_iter();
-    formats
-        .flat_map(|format| batches.iter().map(move |batch| (format, *batch)))
-        .collect()
+    let of = |format: Format, batches: &[usize]| -> Vec<(Format, usize)> {
+        batches.iter().map(|batch| (format, *batch)).collect()
+    };
+    let (first, last) = (&batches[..1], &batches[batches.len() - 1..]);
+    [
+        of(Format::Delta, batches),
+        of(Format::Iceberg, first),
+        of(Format::Iceberg, last),
+        of(Format::CopiedIceberg, first),
+    ]
+    .concat()
 }
 
 #[test]

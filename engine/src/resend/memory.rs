@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
-use sql::change::{Jump, LastDelete, Mark, Partition, Recollection, Remembered, Tail};
+use sql::change::{Again, Jump, LastDelete, Mark, Partition, Recollection, Remembered, Tail};
 
 use super::origin::{Numbered, Origin, hash128};
 
@@ -12,14 +12,30 @@ use super::origin::{Numbered, Origin, hash128};
 pub enum Fate {
     /// It is new.
     Fresh,
+    /// It may have been applied before, and is to be applied again, as everything that follows it: the source went back,
+    /// and the target is kept by key. [`super`] says why.
+    Again {
+        /// How often the source went back so since the last [`Memory::take`].
+        pass: u32,
+    },
     /// It was sent again.
     Resend,
+}
+
+/// What follows an event that is not known and stands below the mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterJump {
+    /// What is known is dropped all the same: each event is there once, in whatever order.
+    DropKnown,
+    /// Everything is applied again, in order, for a target that is as its last events say.
+    ApplyAgain,
 }
 
 /// What is remembered while a feed reads. Events must come in the order of their offsets, each once.
 #[derive(Debug)]
 pub struct Memory {
     limit: usize,
+    after_jump: AfterJump,
     partitions: Vec<(Partition, Seen)>,
 }
 
@@ -31,7 +47,16 @@ struct Seen {
     /// What came since the last [`Memory::take`].
     fresh: Vec<u128>,
     jumps: Vec<Jump>,
+    anew: bool,
+    again: u64,
     touched: bool,
+}
+
+/// A way back in a log.
+struct Back {
+    log: u64,
+    from: Mark,
+    to: Mark,
 }
 
 /// Identities are hashes already.
@@ -57,7 +82,7 @@ impl Hasher for AsItIs {
 
 impl Memory {
     /// Remembers the last `limit` identities of each partition, `known` to begin with.
-    pub fn new(limit: usize, known: Remembered) -> Self {
+    pub fn new(limit: usize, known: Remembered, after_jump: AfterJump) -> Self {
         let partitions = known
             .into_iter()
             .map(|(partition, recollection)| {
@@ -71,7 +96,11 @@ impl Memory {
                 (partition, seen)
             })
             .collect();
-        Self { limit, partitions }
+        Self {
+            limit,
+            after_jump,
+            partitions,
+        }
     }
 
     /// What becomes of the event at `offset`. `origin` is `None` for an event that is never sent again, as snapshot rows;
@@ -83,12 +112,12 @@ impl Memory {
         origin: Option<&Origin>,
         deleted: Option<u128>,
     ) -> Fate {
-        let limit = self.limit;
+        let (limit, after_jump) = (self.limit, self.after_jump);
         let seen = self.seen(partition);
         seen.touched = true;
         let fate = match origin {
             None => Fate::Fresh,
-            Some(origin) => seen.judge(partition, offset, origin, limit),
+            Some(origin) => seen.judge((partition, offset), origin, limit, after_jump),
         };
         seen.tail.last_delete = deleted.map(|key| LastDelete {
             key,
@@ -135,32 +164,96 @@ impl Memory {
 }
 
 impl Seen {
-    fn judge(&mut self, partition: &Partition, offset: i64, origin: &Origin, limit: usize) -> Fate {
+    /// What becomes of an event at `place`, its partition and offset.
+    fn judge(
+        &mut self,
+        place: (&Partition, i64),
+        origin: &Origin,
+        limit: usize,
+        after: AfterJump,
+    ) -> Fate {
         let identity = self.numbered(origin);
         if self.known.contains(&identity) {
             self.rise(origin.mark);
             return Fate::Resend;
         }
-        if let Some((log, mark)) = origin.mark
-            && let Some(highest) = self.tail.marks.get(&log).copied()
-            && mark < highest
-        {
-            self.jumps.push(Jump {
-                partition: partition.clone(),
-                offset,
-                from: highest,
-                to: mark,
-            });
-            self.tail.marks.insert(log, mark);
-            // One more: this event counts, and a whole window of others may precede those that are known.
-            self.tail.grace = (limit as u64).saturating_add(1);
-        } else {
-            self.rise(origin.mark);
+        match self.below(origin) {
+            Some(back) => self.jump(place, back, limit, after),
+            None => self.rise(origin.mark),
         }
         self.tail.grace = self.tail.grace.saturating_sub(1);
         self.remember(identity, limit);
         self.fresh.push(identity);
-        Fate::Fresh
+        let again = self.is_again(origin);
+        self.tail.latest_micros = self.tail.latest_micros.max(origin.commit_micros);
+        if !again {
+            return Fate::Fresh;
+        }
+        self.again += 1;
+        Fate::Again {
+            pass: u32::try_from(self.jumps.len()).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Where the event's log had been, and where the event stands, if that is below.
+    fn below(&self, origin: &Origin) -> Option<Back> {
+        let (log, to) = match (origin.mark, origin.first) {
+            (Some(mark), _) => mark,
+            (None, Some((log, lsn))) => (log, Mark::Lsn { commit: 0, lsn }),
+            (None, None) => return None,
+        };
+        let from = self.tail.marks.get(&log).copied()?;
+        let below = match (origin.mark, from, to) {
+            (Some(_), ..) => to < from,
+            // No commit was seen before it, and one has been seen after it.
+            (None, Mark::Lsn { commit, .. }, Mark::Lsn { lsn, .. }) => lsn < commit,
+            (None, ..) => false,
+        };
+        below.then_some(Back { log, from, to })
+    }
+
+    fn jump(&mut self, place: (&Partition, i64), back: Back, limit: usize, after: AfterJump) {
+        let Back { log, from, to } = back;
+        let (partition, offset) = place;
+        self.jumps.push(Jump {
+            partition: partition.clone(),
+            offset,
+            from,
+            to,
+            again: after == AfterJump::ApplyAgain,
+        });
+        self.tail.marks.insert(log, to);
+        match after {
+            // One more: this event counts, and a whole window of others may precede those that are known.
+            AfterJump::DropKnown => self.tail.grace = (limit as u64).saturating_add(1),
+            AfterJump::ApplyAgain => {
+                self.order.clear();
+                self.known.clear();
+                self.fresh.clear();
+                self.anew = true;
+                let before = self.tail.again.filter(|again| again.log == log);
+                self.tail.again = Some(Again {
+                    log,
+                    until: before.map_or(from, |again| again.until.max(from)),
+                    latest_micros: self.tail.latest_micros,
+                });
+            }
+        }
+    }
+
+    /// Whether the event stands where the target has been already. The first one that does not ends that.
+    fn is_again(&mut self, origin: &Origin) -> bool {
+        let Some(again) = self.tail.again else {
+            return false;
+        };
+        let later = origin.commit_micros > again.latest_micros.or(origin.commit_micros);
+        let beyond = origin
+            .mark
+            .is_some_and(|(log, mark)| log == again.log && mark > again.until);
+        if later || beyond {
+            self.tail.again = None;
+        }
+        self.tail.again.is_some()
     }
 
     /// The identity, with the event's number among equal ones at its position.
@@ -220,6 +313,8 @@ impl Seen {
             identities,
             tail: self.tail.clone(),
             jumps: std::mem::take(&mut self.jumps),
+            anew: std::mem::take(&mut self.anew),
+            again: std::mem::take(&mut self.again),
         }
     }
 }

@@ -16,6 +16,10 @@ pub struct Origin {
     pub numbered: Numbered,
     /// The log that the event stands in, as a hash, and where.
     pub mark: Option<(u64, Mark)>,
+    /// The log, as a hash, and the LSN of an event of PostgreSQL whose connector had not seen a commit yet: it has no mark.
+    pub first: Option<(u64, u64)>,
+    /// When the source committed it, microseconds since the epoch.
+    pub commit_micros: Option<i64>,
 }
 
 /// When an event that equals one before it at the same position is another event, not the same one sent again.

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use sql::change::{LastDelete, Mark, Partition, SamePlace, Tail};
+use sql::change::{Again, LastDelete, Mark, Partition, SamePlace, Tail};
 use sql::{Error, ErrorKind, Result};
 
 use super::origin::hash64;
@@ -71,6 +71,16 @@ struct Header {
     last_delete: Option<(String, bool)>,
     same_place: (u64, u64, Vec<(String, u32)>),
     grace: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    latest_micros: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    again: Option<AgainText>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct AgainText {
+    until: MarkText,
+    latest_micros: Option<i64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -110,6 +120,11 @@ impl Segment {
                     .collect(),
             ),
             grace: self.tail.grace,
+            latest_micros: self.tail.latest_micros,
+            again: self.tail.again.map(|again| AgainText {
+                until: mark_text((&again.log, &again.until)),
+                latest_micros: again.latest_micros,
+            }),
         };
         let header = serde_json::to_vec(&header)
             .map_err(|error| Error::internal("a window cannot be written down").source(error))?;
@@ -179,18 +194,15 @@ impl Header {
     ) -> std::result::Result<Segment, String> {
         let mut marks = BTreeMap::new();
         for mark in self.marks {
-            let [a, b, c] = mark.at;
-            let value = match mark.kind.as_str() {
-                "lsn" => Mark::Lsn { commit: a, lsn: b },
-                "binlog" => Mark::Binlog {
-                    file: a,
-                    position: b,
-                    row: c,
-                },
-                other => return Err(format!("`{other}` is no kind of position")),
-            };
-            marks.insert(mark.log, value);
+            marks.insert(mark.log, mark.read()?);
         }
+        let again = self.again.map(|again| {
+            Ok::<_, String>(Again {
+                log: again.until.log,
+                until: again.until.read()?,
+                latest_micros: again.latest_micros,
+            })
+        });
         let (run, place, counts) = self.same_place;
         let counts = counts
             .into_iter()
@@ -217,9 +229,26 @@ impl Header {
                 last_delete,
                 same_place: SamePlace { run, place, counts },
                 grace: self.grace,
+                latest_micros: self.latest_micros,
+                again: again.transpose()?,
             },
             identities: identities.collect(),
         })
+    }
+}
+
+impl MarkText {
+    fn read(&self) -> std::result::Result<Mark, String> {
+        let [a, b, c] = self.at;
+        match self.kind.as_str() {
+            "lsn" => Ok(Mark::Lsn { commit: a, lsn: b }),
+            "binlog" => Ok(Mark::Binlog {
+                file: a,
+                position: b,
+                row: c,
+            }),
+            other => Err(format!("`{other}` is no kind of position")),
+        }
     }
 }
 

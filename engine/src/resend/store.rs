@@ -7,7 +7,7 @@
 //! the same file twice: from one position and the same records comes the same window.
 //!
 //! **Old files** stay for a while after a whole one replaced them, for tables that are restored to an older version; then
-//! they are deleted. What a crash left behind beside the chain stays.
+//! they are deleted. What a crash left behind beside the chain goes with the table's maintenance: [`super::strays`].
 //!
 //! | at start, for a partition that the table has a position of | |
 //! |---|---|
@@ -27,6 +27,7 @@ use sql::{Error, Result};
 use tracing::{debug, info, warn};
 
 use super::segment::{Part, Retired, Segment};
+use super::strays::folder;
 use crate::clock;
 use crate::sink::sidecar::Sidecar;
 
@@ -70,6 +71,8 @@ struct Step {
     part: Part,
     new: Vec<u128>,
     tail: Tail,
+    /// What was remembered before is forgotten.
+    anew: bool,
     /// Set if the commit's file holds the whole window: what it says of files that are no longer needed.
     whole: Option<Vec<Retired>>,
 }
@@ -122,7 +125,7 @@ impl WindowStore {
         let recollection = |kept: &Kept| Recollection {
             identities: kept.identities.iter().copied().collect(),
             tail: kept.tail.clone(),
-            jumps: Vec::new(),
+            ..Recollection::default()
         };
         self.partitions
             .iter()
@@ -322,16 +325,19 @@ impl WindowStore {
             tail: tail.clone(),
             ..Segment::default()
         };
+        let anew = added.is_some_and(|added| added.anew);
         let mut whole = None;
-        if before.chain.is_empty() || before.chain.len() >= CHAIN {
+        if anew || before.chain.is_empty() || before.chain.len() >= CHAIN {
             let mut retired = before.retired.clone();
             retired.extend(before.chain.first().map(|newest| Retired {
                 last: newest.to,
                 at_micros: clock::now_micros(),
             }));
             let capacity = tail.capacity(self.window);
-            let surplus = (before.identities.len() + new.len()).saturating_sub(capacity);
-            let all = before.identities.iter().chain(new);
+            let nothing = VecDeque::new();
+            let older = if anew { &nothing } else { &before.identities };
+            let surplus = (older.len() + new.len()).saturating_sub(capacity);
+            let all = older.iter().chain(new);
             segment.identities = all.skip(surplus).copied().collect();
             segment.retired = retired.clone();
             whole = Some(retired);
@@ -347,6 +353,7 @@ impl WindowStore {
             },
             new: new.to_vec(),
             tail,
+            anew,
             whole,
         };
         (step, segment)
@@ -357,11 +364,12 @@ impl WindowStore {
         for step in std::mem::take(&mut self.pending) {
             let mut kept = self.partitions.remove(&step.partition).unwrap_or_default();
             let folded = step.whole.is_some();
-            kept.apply(step.part, &step.new, step.tail, step.whole, self.window);
-            if let Err(error) = self.tidy(&step.partition, &mut kept, folded).await {
-                warn!(pipeline = self.pipeline, partition = %step.partition, error = %error, "cannot tidy up the windows of events sent again");
+            let partition = step.partition.clone();
+            kept.apply(step, self.window);
+            if let Err(error) = self.tidy(&partition, &mut kept, folded).await {
+                warn!(pipeline = self.pipeline, partition = %partition, error = %error, "cannot tidy up the windows of events sent again");
             }
-            self.partitions.insert(step.partition, kept);
+            self.partitions.insert(partition, kept);
         }
     }
 
@@ -399,8 +407,10 @@ impl WindowStore {
 
     fn folder(&self, partition: &Partition) -> String {
         format!(
-            "_engine/{}/resends/{}/{}",
-            self.pipeline, partition.topic, partition.number
+            "{}/{}/{}",
+            folder(&self.pipeline),
+            partition.topic,
+            partition.number
         )
     }
 
@@ -418,23 +428,20 @@ impl WindowStore {
 }
 
 impl Kept {
-    fn apply(
-        &mut self,
-        part: Part,
-        new: &[u128],
-        tail: Tail,
-        whole: Option<Vec<Retired>>,
-        window: usize,
-    ) {
-        self.at = Some(part.to);
-        self.identities.extend(new);
-        let surplus = self.identities.len().saturating_sub(tail.capacity(window));
+    fn apply(&mut self, step: Step, window: usize) {
+        self.at = Some(step.part.to);
+        if step.anew {
+            self.identities.clear();
+        }
+        self.identities.extend(step.new);
+        let capacity = step.tail.capacity(window);
+        let surplus = self.identities.len().saturating_sub(capacity);
         self.identities.drain(..surplus);
-        self.tail = tail;
-        if let Some(retired) = whole {
+        self.tail = step.tail;
+        if let Some(retired) = step.whole {
             self.retired = retired;
             self.chain.clear();
         }
-        self.chain.insert(0, part);
+        self.chain.insert(0, step.part);
     }
 }

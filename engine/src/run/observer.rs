@@ -18,6 +18,17 @@ use crate::telemetry::{
     BatchReport, Health, Metrics, PipelineHealth, PipelineNames, Progress, Totals,
 };
 
+/// What a jump means to a target that is appended to.
+const APPLIED: &str = "the source's positions went back and the event is not one of those remembered: it is applied, and positions count \
+     from there. If the database was restored or failed over, this is as it should be; if the connector only sent \
+     events again, they go back further than the window: those before it are in the table twice, so raise \
+     `source.resends_window`";
+/// What a jump means to a target that is kept by key.
+const APPLIED_AGAIN: &str = "the source's positions went back and the event is not one of those remembered: everything from there on is \
+     applied again, in order, so that the table ends as the source is; until that is done, rows are as they were \
+     before. If the database was restored or failed over, this is as it should be; if the connector only sent events again, \
+     they go back further than the window: raise `source.resends_window`; if it had skipped events, it has made up for it";
+
 /// What the pipelines of one process share.
 #[derive(Debug, Clone)]
 pub struct Observers {
@@ -230,10 +241,7 @@ impl Observer {
             from = %jump.from,
             to = %jump.to,
             jumps = jumps.len(),
-            "the source's positions went back and the event is not one of those remembered: it is applied, and positions count \
-             from there. If the database was restored or failed over, this is as it should be; if the connector only sent \
-             events again, they go back further than the window: those before it are in the table twice, so raise \
-             `source.resends_window`"
+            "{}", if jump.again { APPLIED_AGAIN } else { APPLIED }
         );
     }
 
@@ -315,6 +323,7 @@ impl Observer {
             control = totals.control,
             resends = totals.resends,
             jumps = totals.jumps,
+            reapplied = totals.again,
             output_rows = totals.output_rows,
             rejects = totals.rejected(),
             failed_rules = rules,

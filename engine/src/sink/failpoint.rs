@@ -14,6 +14,9 @@
 //! | `in_commit` | committed, the sink itself does not know yet (only for lost answers) |
 //! | `after_commit` | committed, the caller does not know yet |
 //! | `before_ack` | the caller knows, offsets are not acknowledged |
+//! | `before_compaction` | compacted files written, not committed (Delta) |
+//! | `after_compaction` | they are committed (Delta) |
+//! | `after_vacuum` | the first of the files that nobody needs are deleted (Delta) |
 //!
 //! The variables are read once, when the first point is reached.
 

@@ -86,6 +86,11 @@ pub trait Sink: Send {
     /// [`sql::ErrorKind::Config`] if a column's type would change.
     async fn evolve(&mut self, schema: &SchemaRef) -> Result<()>;
 
+    /// The columns that a table that was there got when it was opened.
+    fn added(&self) -> &[String] {
+        &[]
+    }
+
     /// Files beside the table, for what must be found again with its positions; `None` if there is no such place.
     fn sidecar(&self) -> Option<Arc<dyn Sidecar>> {
         None
@@ -250,7 +255,7 @@ pub async fn open_existing(
             let Some(columns) = lake::delta::existing_columns(table).await? else {
                 return Ok(None);
             };
-            let sink = delta::DeltaSink::open(table, pipeline, &columns, &[], Missing::Refuse);
+            let sink = delta::DeltaSink::existing(table, pipeline, &columns, key);
             Ok(Some(Box::new(sink.await?)))
         }
         SinkTarget::Iceberg(table) => {

@@ -42,6 +42,7 @@ pub struct Metrics {
     control: IntCounterVec,
     resends: IntCounterVec,
     jumps: IntCounterVec,
+    again: IntCounterVec,
     rule_rows: IntCounterVec,
     quarantine_rows: IntCounterVec,
     sink_rows: IntCounterVec,
@@ -86,6 +87,7 @@ impl Metrics {
             control: counter(r, &names::CONTROL)?,
             resends: counter(r, &names::RESENDS)?,
             jumps: counter(r, &names::JUMPS)?,
+            again: counter(r, &names::AGAIN)?,
             rule_rows: counter(r, &names::RULE_ROWS)?,
             quarantine_rows: counter(r, &names::QUARANTINE_ROWS)?,
             sink_rows: counter(r, &names::SINK_ROWS)?,
@@ -118,6 +120,7 @@ impl Metrics {
             &self.control,
             &self.resends,
             &self.jumps,
+            &self.again,
         ] {
             counter.with_label_values(&[pipeline, source]).inc_by(0);
         }
@@ -222,6 +225,7 @@ impl Metrics {
             (&self.control, report.control),
             (&self.resends, report.resends),
             (&self.jumps, report.jumps.len() as u64),
+            (&self.again, report.again),
         ] {
             counter.with_label_values(&[pipeline, source]).inc_by(value);
         }

@@ -170,6 +170,12 @@ pub const JUMPS: Metric = counter(
     &["pipeline", "source"],
     "Events below the highest source position that were not known: the source was restored, or the window of `resends: drop` is too short.",
 );
+/// Events that were applied again.
+pub const AGAIN: Metric = counter(
+    "engine_reapplied_records_total",
+    &["pipeline", "source"],
+    "Events that may have been applied before, and were applied again to a target that is kept by key, because the source's positions went back to an event that was not known.",
+);
 /// Rows that did not meet a rule.
 pub const RULE_ROWS: Metric = counter(
     "engine_rule_failed_rows_total",
@@ -257,7 +263,7 @@ pub const MAINTENANCE_FAILURES: Metric = counter(
 );
 
 /// Every metric there is.
-pub const ALL: [Metric; 29] = [
+pub const ALL: [Metric; 30] = [
     PIPELINE_INFO,
     PIPELINE_UP,
     FRESHNESS,
@@ -273,6 +279,7 @@ pub const ALL: [Metric; 29] = [
     CONTROL,
     RESENDS,
     JUMPS,
+    AGAIN,
     RULE_ROWS,
     QUARANTINE_ROWS,
     SINK_ROWS,

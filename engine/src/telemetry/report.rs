@@ -143,6 +143,8 @@ pub struct BatchReport {
     pub resends: u64,
     /// Events whose source positions went back, and that were not known.
     pub jumps: Vec<Jump>,
+    /// Events that may have been applied before, and were applied again.
+    pub again: u64,
     /// What the commit did; `None` if there was nothing to commit.
     pub receipt: Option<Receipt>,
     /// When the commit was done, microseconds since the epoch.
@@ -185,6 +187,7 @@ impl BatchReport {
             control: counts.control,
             resends: counts.resends,
             jumps: jumps(batch),
+            again: again(batch),
             source_times: SourceTimes::of(&batch.meta().commit_micros),
             ..Self::default()
         }
@@ -230,6 +233,7 @@ impl BatchReport {
             tombstones = self.tombstones,
             control = self.control,
             resends = self.resends,
+            reapplied = self.again,
             output_rows = self.output_rows,
             rejects = self.rejected(),
             reject_reasons = listed(&self.rejects),
@@ -251,6 +255,11 @@ impl BatchReport {
             "{}", if receipt.is_some() { "batch committed" } else { "batch had nothing to commit" }
         );
     }
+}
+
+fn again(batch: &ChangeBatch) -> u64 {
+    let remembered = batch.remembered().into_iter().flatten();
+    remembered.map(|(_, recollection)| recollection.again).sum()
 }
 
 fn jumps(batch: &ChangeBatch) -> Vec<Jump> {

@@ -30,6 +30,8 @@ pub struct Totals {
     pub resends: u64,
     /// Events whose source positions went back, and that were not known.
     pub jumps: u64,
+    /// Events that may have been applied before, and were applied again.
+    pub again: u64,
     /// Commits.
     pub commits: u64,
     /// Attempts to commit that another writer won.
@@ -63,6 +65,7 @@ impl Totals {
         self.control += report.control;
         self.resends += report.resends;
         self.jumps += report.jumps.len() as u64;
+        self.again += report.again;
         self.lag_records = report.lag_records;
         if let Some(receipt) = &report.receipt {
             self.commits += 1;

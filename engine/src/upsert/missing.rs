@@ -27,6 +27,8 @@ pub(super) struct Filled {
 #[derive(Debug, Default)]
 pub(super) struct Gap {
     columns: BTreeSet<String>,
+    /// The target was asked for the row, and does not have it.
+    absent: bool,
     /// The fetched row that has outputs made of them.
     kept: Option<usize>,
 }
@@ -37,6 +39,8 @@ pub(super) struct Trouble {
     pub(super) row: usize,
     pub(super) column: String,
     pub(super) why: &'static str,
+    /// The target has no row under the key, and the batch has none that is whole.
+    pub(super) absent: bool,
 }
 
 impl UpsertPlan {
@@ -61,6 +65,7 @@ impl UpsertPlan {
                 gap.columns.insert(field.name().clone());
             }
             gap.kept = found;
+            gap.absent |= value.from.is_some() && found.is_none();
         }
         let mut columns: Vec<ArrayRef> = folded.rows.columns().to_vec();
         for (column, from) in by_column {
@@ -115,6 +120,7 @@ impl UpsertPlan {
                     row: *row,
                     column: column.to_owned(),
                     why,
+                    absent: gap.absent,
                 });
             };
             if let Some(column) = gap

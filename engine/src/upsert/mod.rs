@@ -27,6 +27,13 @@ use crate::sink::{Fetched, UpsertSink};
 use crate::spec::model::{OnFail, TruncatePolicy, UnavailablePolicy};
 use crate::transform::{Transform, Transformed};
 
+const FULL_IDENTITY: &str = "Set REPLICA IDENTITY FULL on the source table, or take a snapshot of it anew. To write null, set \
+     `sink.unavailable: null`; to set such events aside, `quarantine`.";
+const OF_LATER: &str = "the event is one that the source sent again: the row that had the value may be another one by now";
+const SNAPSHOT_ANEW: &str = "Set `sink.unavailable: null` to go on, and let the connector take an incremental snapshot of the table: \
+     its rows bring the values anew. A larger `source.resends_window`, or REPLICA IDENTITY FULL on the source table, keeps it \
+     from happening again.";
+
 /// What a batch comes to.
 #[derive(Debug)]
 pub struct Outcome {
@@ -141,11 +148,19 @@ impl Upsert<'_> {
     /// Missing values that are nowhere and that no output column can keep: events that are set aside for it.
     fn unresolved(&self, batch: &ChangeBatch, folded: &Folded, filled: &Filled) -> Result<LeftOut> {
         let mut left_out = LeftOut::new();
+        let keyed = batch.meta().keyed.as_ref();
         for trouble in self.plan.trouble(filled) {
             let event = event_of(folded, trouble.row as u64)?;
+            let again = keyed.is_some_and(|keyed| keyed.again(event).is_some());
+            if again && trouble.absent {
+                // The row is gone by now. A later event that is sent again, too, takes it away or has all of its values.
+                left_out.insert(event, None);
+                continue;
+            }
+            let why = if again { OF_LATER } else { trouble.why };
             let detail = format!(
-                "column `{}` was not sent because it had not changed, and {}",
-                trouble.column, trouble.why
+                "column `{}` was not sent because it had not changed, and {why}",
+                trouble.column
             );
             match self.unavailable {
                 UnavailablePolicy::Null => {}
@@ -156,10 +171,7 @@ impl Upsert<'_> {
                     return Err(Error::new(ErrorKind::Policy, detail)
                         .at(place(batch.meta(), event))
                         .expected("a value in the batch, or in the row that the target has")
-                        .remedy(
-                            "Set REPLICA IDENTITY FULL on the source table, or take a snapshot of it anew. To write null, \
-                             set `sink.unavailable: null`; to set such events aside, `quarantine`.",
-                        ));
+                        .remedy(if again { SNAPSHOT_ANEW } else { FULL_IDENTITY }));
                 }
             }
         }

@@ -97,7 +97,7 @@ impl Keys {
         })
     }
 
-    fn event<'a>(&'a self, row: usize, ops: &[Op], events: &'a Events) -> NetEvent<'a> {
+    fn event<'a>(&'a self, row: usize, ops: &[Op], events: &'a Events<'_>) -> NetEvent<'a> {
         let op = ops.get(row).copied().unwrap_or(Op::Update);
         let old = events.arriving.get(&row);
         NetEvent {
@@ -106,6 +106,7 @@ impl Keys {
             old_key: old.map(|index| self.old.row(*index).data()),
             moves: events.leaving.get(row).copied().unwrap_or(false),
             unavailable: events.unavailable.get(&row).map_or(&[], Vec::as_slice),
+            again: events.meta.again(row),
         }
     }
 
@@ -132,14 +133,15 @@ impl Keys {
 }
 
 /// What is known of the rows beside their keys, by row.
-struct Events {
+struct Events<'a> {
     leaving: Vec<bool>,
     arriving: HashMap<usize, usize>,
     unavailable: HashMap<usize, Vec<u32>>,
+    meta: &'a KeyedMeta,
 }
 
-impl Events {
-    fn new(meta: &KeyedMeta, rows: usize) -> Self {
+impl<'a> Events<'a> {
+    fn new(meta: &'a KeyedMeta, rows: usize) -> Self {
         let mut leaving = vec![false; rows];
         for row in &meta.leaving {
             if let Some(leaves) = leaving.get_mut(*row as usize) {
@@ -157,6 +159,7 @@ impl Events {
                 .map(|(index, row)| (*row as usize, index))
                 .collect(),
             unavailable,
+            meta,
         }
     }
 }

@@ -22,4 +22,4 @@ pub use net::NetChange;
 pub use netting::{Fill, NetEvent, NetRow, Netted, Origin, net};
 pub use op::Op;
 pub use position::{Partition, Position, Span};
-pub use resend::{Jump, LastDelete, Mark, Recollection, Remembered, SamePlace, Tail};
+pub use resend::{Again, Jump, LastDelete, Mark, Recollection, Remembered, SamePlace, Tail};

@@ -22,6 +22,9 @@ pub struct NetEvent<'a> {
     pub moves: bool,
     /// Columns whose value the source did not send, because it had not changed.
     pub unavailable: &'a [u32],
+    /// The event may have been applied before, and the table is ahead of it: what it has under an old key may be another
+    /// row by now. Events of one number follow one another in their source.
+    pub again: Option<u32>,
 }
 
 /// Where a value that an event did not carry is to be had.
@@ -90,10 +93,15 @@ struct Replay<'a> {
     keys: HashMap<&'a [u8], State<'a>>,
     /// By old key, rows that are between the halves of a key change.
     moving: HashMap<&'a [u8], State<'a>>,
+    /// By event, which of them are applied again.
+    again: HashMap<usize, u32>,
 }
 
 impl<'a> Replay<'a> {
     fn take(&mut self, index: usize, event: NetEvent<'a>) {
+        if let Some(pass) = event.again {
+            self.again.insert(index, pass);
+        }
         match event.op {
             Op::Truncate => {
                 self.truncate = true;
@@ -108,10 +116,23 @@ impl<'a> Replay<'a> {
                     self.moving.insert(event.key, before);
                 }
             }
+            Op::Create | Op::Read | Op::Update if self.has_no_row(&event) => {}
             Op::Create | Op::Read | Op::Update => {
                 let row = self.row(index, event);
                 self.keys.insert(event.key, State::Row(row));
             }
+        }
+    }
+
+    /// Whether `event` is sent again and updates a part of a row that is gone by now: a later event that is sent again,
+    /// too, takes the row away or has all of its values.
+    fn has_no_row(&self, event: &NetEvent<'a>) -> bool {
+        if event.again.is_none() || event.old_key.is_some() || event.unavailable.is_empty() {
+            return false;
+        }
+        match self.keys.get(event.key) {
+            Some(state) => matches!(state, State::Gone(_)),
+            None => self.truncate,
         }
     }
 
@@ -132,9 +153,18 @@ impl<'a> Replay<'a> {
             Some((key, None)) => (*key, &State::Gone(index)),
             None => (event.key, self.keys.get(event.key).unwrap_or(&unseen)),
         };
-        let fill = |column: &u32| Fill {
-            column: *column,
-            from: origin(key, before, *column),
+        let moves_again = event.again.filter(|_| event.old_key.is_some());
+        let fill = |column: &u32| {
+            let from = origin(key, before, *column);
+            let is_of_then = moves_again.is_none_or(|pass| match from {
+                // Sent again, too: the row of then has it.
+                Origin::Event(event) => self.again.get(&event) == Some(&pass),
+                Origin::Table(_) | Origin::Unknown => false,
+            });
+            Fill {
+                column: *column,
+                from: if is_of_then { from } else { Origin::Unknown },
+            }
         };
         NetRow {
             event: index,

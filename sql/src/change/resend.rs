@@ -55,6 +55,20 @@ pub struct Jump {
     pub from: Mark,
     /// Its own mark.
     pub to: Mark,
+    /// Whether everything from there on is applied again, known or not: so it is where the target is kept by key.
+    pub again: bool,
+}
+
+/// A stretch of the source that came before and comes once more: from a [`Jump`] to where the source had been by then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Again {
+    /// The hash of the log.
+    pub log: u64,
+    /// The highest mark before the jump.
+    pub until: Mark,
+    /// The latest commit time before the jump, microseconds since the epoch: what was committed later is new. `None` if
+    /// no event told its time.
+    pub latest_micros: Option<i64>,
 }
 
 /// The last delete, while a tombstone may follow it.
@@ -90,6 +104,10 @@ pub struct Tail {
     /// How many more identities are remembered beside a whole window: after a [`Jump`], events from before the window
     /// must not push out those that may follow them.
     pub grace: u64,
+    /// The latest commit time of an event, microseconds since the epoch.
+    pub latest_micros: Option<i64>,
+    /// The stretch that is being applied again, where the target is kept by key.
+    pub again: Option<Again>,
 }
 
 impl Tail {
@@ -112,6 +130,11 @@ pub struct Recollection {
     pub tail: Tail,
     /// Events of the batch whose source positions went back.
     pub jumps: Vec<Jump>,
+    /// Whether what was remembered before is forgotten: `identities` are all that there are. So it is after a jump
+    /// where the target is kept by key.
+    pub anew: bool,
+    /// Events of the batch that may have been applied before, and were applied again.
+    pub again: u64,
 }
 
 /// What is remembered of each partition, or what a batch adds to it. Partitions without an event are not in it.

@@ -59,7 +59,7 @@ async fn of_two_racing_sinks_one_wins_each_span() {
 }
 
 /// Files of data and feed that no commit names.
-fn orphans(bench: &Bench) -> Vec<String> {
+pub fn orphans(bench: &Bench) -> Vec<String> {
     let mut named = BTreeSet::new();
     for version in 0..=bench.newest() {
         for name in ["add", "cdc"] {

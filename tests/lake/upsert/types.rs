@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Int32Builder, Int64Array, ListBuilder, MapBuilder, MapFieldNames, RecordBatch,
-    StringArray, StringBuilder, StructArray, TimestampMicrosecondArray,
+    ArrayRef, Decimal128Array, Int32Builder, Int64Array, ListBuilder, MapBuilder, MapFieldNames,
+    RecordBatch, StringArray, StringBuilder, StructArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
 use sql::change::NetChange;
@@ -121,6 +121,72 @@ async fn large_file(bench: &Bench) {
     );
     if bench.kind == Kind::Delta {
         bench.feed_tells(receipt.version);
+    }
+}
+
+/// As floating-point numbers in the statistics they are others, too large for their columns, and nobody opens the table
+/// again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_with_decimals_of_many_digits_is_opened_again() {
+    const NINES: i128 = 99_999_999_999_999_999_999_999_999_999_999_999_999;
+    let decimal = |digits, scale| DataType::Decimal128(digits, scale);
+    let part = Field::new("part", decimal(38, 2), true);
+    let schema = Schema::new(vec![
+        Field::new("id", DataType::Int64, true),
+        Field::new("wide", decimal(38, 10), true),
+        Field::new("whole", decimal(38, 0), true),
+        Field::new("small", decimal(12, 10), true),
+        Field::new("both", DataType::Struct(vec![part.clone()].into()), true),
+    ]);
+    let shape = Shape {
+        schema: schema.clone(),
+        ..Shape::plain()
+    };
+    let rows = |rows: &[(i64, i128)]| {
+        let values = |digits, scale, of: fn(i128) -> i128| -> ArrayRef {
+            let values = rows.iter().map(|row| of(row.1));
+            let array = Decimal128Array::from_iter_values(values);
+            Arc::new(array.with_precision_and_scale(digits, scale).unwrap())
+        };
+        let parts = vec![values(38, 2, |n| n)];
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.0))),
+            values(38, 10, |n| n),
+            values(38, 0, |n| n),
+            values(12, 10, |n| n.signum()),
+            Arc::new(StructArray::new(vec![part.clone()].into(), parts, None)),
+        ];
+        let rows = RecordBatch::try_new(Arc::new(schema.clone()), columns).unwrap();
+        NetChange::try_new(false, rows, ids(&[])).unwrap()
+    };
+    for kind in [Kind::Delta, Kind::Iceberg] {
+        let bench = Bench::new(kind, shape.clone());
+        for change in [[(1, NINES), (2, -NINES)], [(2, 7), (3, NINES - 1)]] {
+            // A new writer reads what the one before wrote.
+            bench.writer().await.apply(&rows(&change)).await;
+        }
+        if kind == Kind::Delta {
+            let add = &bench.actions(1, "add")[0];
+            let stats: serde_json::Value =
+                serde_json::from_str(add["stats"].as_str().unwrap()).unwrap();
+            let least = serde_json::json!({"id": 1, "small": -1e-10, "both": {}});
+            assert_eq!(stats["minValues"], least);
+        }
+        let found = bench
+            .query(
+                "SELECT id, wide, whole, small, \"both\"['part'] FROM t WHERE wide > 1 ORDER BY id",
+            )
+            .await;
+        let nines = |point: usize, last: char| {
+            let mut text = format!("{}{last}", "9".repeat(37));
+            text.insert(point, '.');
+            text.trim_end_matches('.').to_owned()
+        };
+        let expected = [(1, '9'), (3, '8')].map(|(id, last)| {
+            let [wide, whole, part] = [28, 38, 36].map(|point| nines(point, last));
+            format!("{id}|{wide}|{whole}|0.0000000001|{part}")
+        });
+        assert_eq!(found, expected, "{kind:?}");
     }
 }
 

@@ -18,10 +18,14 @@ impl JsonDecoder {
         facts: RowFacts,
     ) -> Result<Event<'a>, Stop> {
         self.watch_key(message)?;
-        if self.fate(message, facts)? == Fate::Resend {
+        let fate = self.fate(message, facts)?;
+        if fate == Fate::Resend {
             return Ok(Event::Resend);
         }
         self.note_key(message, facts)?;
+        if let Fate::Again { pass } = fate {
+            self.pending.note_again(pass);
+        }
         Ok(Event::Row(facts))
     }
 

@@ -59,6 +59,14 @@ impl Pending {
         self.meta.ops.len()
     }
 
+    /// The event at hand may have been applied before.
+    pub(super) fn note_again(&mut self, pass: u32) {
+        let row = self.rows();
+        if let Some(keys) = &mut self.keys {
+            keys.note_again(row, pass);
+        }
+    }
+
     /// Forgets what a message left in the row's columns.
     pub(super) fn rollback_row(&mut self) {
         let rows = self.rows();

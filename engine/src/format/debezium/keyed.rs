@@ -35,6 +35,7 @@ pub(super) struct PendingKeys {
     arriving: Vec<u32>,
     /// As the pending columns, one row for each of `arriving`.
     old: Vec<Column>,
+    again: Vec<(u32, u32)>,
 }
 
 impl PendingKeys {
@@ -63,7 +64,13 @@ impl PendingKeys {
             leaving: Vec::new(),
             arriving: Vec::new(),
             old: outputs.empty_columns()?,
+            again: Vec::new(),
         })
+    }
+
+    /// `row`, which comes after all others, may have been applied before.
+    pub(super) fn note_again(&mut self, row: usize, pass: u32) {
+        self.again.push((number(row), pass));
     }
 
     /// Takes out what there is of `unavailable` values (row and row field).
@@ -101,6 +108,7 @@ impl PendingKeys {
             arriving: std::mem::take(&mut self.arriving),
             old_keys,
             unavailable: unavailable.collect(),
+            again: std::mem::take(&mut self.again),
         })
     }
 }

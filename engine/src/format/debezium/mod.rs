@@ -38,6 +38,7 @@ mod column;
 mod connect;
 mod decimal;
 mod declared;
+mod default;
 mod envelope;
 mod event;
 mod evolve;
@@ -67,7 +68,7 @@ mod top;
 mod unavailable;
 mod wire;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use arrow::datatypes::{Fields, SchemaRef};
 use sql::change::{Remembered, is_metadata};
@@ -87,7 +88,7 @@ use self::row::RowReader;
 use self::tables::{Membership, TableFilter};
 use self::unavailable::Placeholder;
 use crate::format::{Decoded, Decoder, Pushed, RawMessage};
-use crate::resend::Memory;
+use crate::resend::{AfterJump, Memory};
 use crate::spec::model::{DecimalHandling, DeclaredColumn, SourceTables};
 
 /// What Debezium writes in the place of a value that the source did not send, unless configured.
@@ -161,6 +162,8 @@ pub struct JsonDecoder {
     tables: TableFilter,
     /// Columns whose default was warned of.
     warned: HashSet<String>,
+    /// The defaults that schemas told, as SQL writes them.
+    defaults: BTreeMap<String, String>,
     /// Present where events sent again are dropped.
     origins: Option<OriginReader>,
     memory: Option<Memory>,
@@ -207,6 +210,7 @@ impl JsonDecoder {
             key_names: HashMap::new(),
             tables: TableFilter::try_new(&options.tables, &options.name)?,
             warned: HashSet::new(),
+            defaults: BTreeMap::new(),
             origins: None,
             memory: None,
             declared,
@@ -343,6 +347,10 @@ impl Decoder for JsonDecoder {
         Ok(())
     }
 
+    fn defaults(&self) -> BTreeMap<String, String> {
+        self.defaults.clone()
+    }
+
     fn project(&mut self, columns: &[String]) -> Result<()> {
         let outputs = Outputs::project(self.outputs.row.clone(), columns)?;
         self.replace_outputs(outputs)
@@ -419,7 +427,12 @@ impl Decoder for JsonDecoder {
 
     fn drop_resends(&mut self, known: Remembered, window: usize) -> Result<()> {
         self.origins = Some(OriginReader::new());
-        self.memory = Some(Memory::new(window, known));
+        let after_jump = if self.options.keyed {
+            AfterJump::ApplyAgain
+        } else {
+            AfterJump::DropKnown
+        };
+        self.memory = Some(Memory::new(window, known, after_jump));
         Ok(())
     }
 

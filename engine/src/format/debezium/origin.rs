@@ -104,9 +104,7 @@ impl OriginReader {
             }
             Ok(())
         })?;
-        if let Some(snapshot) = found[SNAPSHOT]
-            && unquoted(snapshot) != b"false"
-        {
+        if event.op == Op::Create && is_snapshot(&found) {
             return Ok(Known::Snapshot);
         }
         let run = run(message);
@@ -154,6 +152,8 @@ impl OriginReader {
             run,
             numbered,
             mark: commit.map(|commit| (log, Mark::Lsn { commit, lsn })),
+            first: commit.is_none().then_some((log, lsn)),
+            commit_micros: event.commit_micros,
         })
     }
 
@@ -207,6 +207,8 @@ impl OriginReader {
             run,
             numbered,
             mark,
+            first: None,
+            commit_micros: event.commit_micros,
         })
     }
 
@@ -231,6 +233,8 @@ impl OriginReader {
             run,
             numbered: Numbered::UnlessOtherRun,
             mark: None,
+            first: None,
+            commit_micros: event.commit_micros,
         })
     }
 
@@ -250,6 +254,21 @@ impl OriginReader {
         let length = part.map_or(u64::MAX, |part| part.len() as u64);
         self.bytes.extend(length.to_le_bytes());
         self.bytes.extend_from_slice(part.unwrap_or_default());
+    }
+}
+
+/// Whether an insert is a snapshot's row, as connectors before 1.0 sent them.
+///
+/// `snapshot` alone does not say so: PostgreSQL's connector, killed while an incremental snapshot was being read, marks what it
+/// streams afterwards `"true"` until that snapshot goes on. But what comes out of the log has a place in it.
+fn is_snapshot(found: &Found<'_>) -> bool {
+    if found[SNAPSHOT].is_none_or(|snapshot| unquoted(snapshot) == b"false") {
+        return false;
+    }
+    match found[CONNECTOR].map(unquoted) {
+        Some(b"postgresql") => found[SEQUENCE].and_then(last_commit).is_none(),
+        Some(b"mysql" | b"mariadb") => found[SERVER_ID].and_then(number).unwrap_or(0) == 0,
+        _ => true,
     }
 }
 

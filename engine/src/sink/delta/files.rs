@@ -23,6 +23,8 @@ use crate::lake::locate::DataFile;
 #[derive(Debug, Clone)]
 pub(super) struct LiveFile {
     pub(super) size: i64,
+    /// When it was made, in milliseconds since the epoch.
+    pub(super) modified: i64,
     /// How many rows it has, if the log says so.
     pub(super) rows: Option<u64>,
     /// As the log has it.
@@ -80,6 +82,11 @@ impl FileList {
 
     pub(super) fn news(&self) -> &News {
         &self.news
+    }
+
+    /// The columns of the key; none for tables that are only appended to.
+    pub(super) fn key(&self) -> &[String] {
+        &self.key
     }
 
     /// All files, by path.
@@ -170,6 +177,7 @@ impl FileList {
                 .collect::<Result<_>>()?;
             let file = LiveFile {
                 size: add.size,
+                modified: add.modification_time,
                 rows: add.stats.as_deref().and_then(row_count),
                 partition_values: add.partition_values,
                 partition,
@@ -182,6 +190,16 @@ impl FileList {
 }
 
 impl LiveFile {
+    /// What the log knows of each column of the key, in its order.
+    pub(super) fn bounds(&self) -> &[Bounds] {
+        &self.bounds
+    }
+
+    /// Its bytes; a size that cannot be is none.
+    pub(super) fn bytes(&self) -> u64 {
+        u64::try_from(self.size).unwrap_or(0)
+    }
+
     /// The file as one to search for a key whose columns are `key`.
     pub(super) fn to_search(
         &self,

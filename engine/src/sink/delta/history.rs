@@ -57,6 +57,16 @@ pub(super) fn commit_info(
     };
     let provenance = serde_json::to_string(&provenance)
         .map_err(|error| Error::internal("a commit's origin is no JSON").source(error))?;
+    Ok(described(sink, proposal, provenance, mark))
+}
+
+/// The `commitInfo` of a commit that moves no positions.
+pub(super) fn of_maintenance(sink: &DeltaSink, proposal: &Proposal, mark: &str) -> CommitInfo {
+    let provenance = json!({ "pipeline": sink.pipeline, "maintenance": true });
+    described(sink, proposal, provenance.to_string(), mark)
+}
+
+fn described(sink: &DeltaSink, proposal: &Proposal, provenance: String, mark: &str) -> CommitInfo {
     let mut info = proposal.operation.get_commit_info();
     info.timestamp = Some(now_micros() / 1_000);
     info.engine_info = Some(ENGINE.to_owned());
@@ -67,5 +77,5 @@ pub(super) fn commit_info(
         ("engineCommit".to_owned(), Value::String(mark.to_owned())),
         ("operationMetrics".to_owned(), proposal.metrics.clone()),
     ]);
-    Ok(info)
+    info
 }

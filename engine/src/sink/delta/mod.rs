@@ -13,9 +13,10 @@ mod append;
 mod commit;
 mod files;
 mod history;
-mod maintenance;
+mod maintain;
 mod metadata;
 mod progress;
+mod statistics;
 mod upsert;
 mod write;
 
@@ -32,12 +33,15 @@ use sql::change::{Position, Span};
 use sql::{Error, ErrorKind, Result};
 
 pub use upsert::DeltaUpsert;
+use upsert::bounds::can_partition;
 
 use super::sidecar::{Sidecar, StoreSidecar};
 use super::{Receipt, Sink};
 use crate::lake::delta::{check_writable, open_or_create, reopen, snapshot};
+use crate::lake::keys::check_key;
 use crate::lake::schema::without_metadata;
-use crate::lake::shape::{Missing, check_shape, no_partition_column, same_partitions};
+use crate::lake::shape::{Missing, check_shape, names_added, no_partition_column, same_partitions};
+use crate::maintain::{Policy, Report};
 use crate::spec::model::{DeltaTableSpec, PartitionField, PartitionTransform};
 
 /// A writer of one Delta table for one pipeline.
@@ -56,18 +60,23 @@ pub struct DeltaSink {
     /// The same without metadata: the sink's schema.
     schema: SchemaRef,
     partition_by: Vec<String>,
-    upkeep: maintenance::Upkeep,
+    upkeep: maintain::Upkeep,
     /// The table's files, for those who change them: an append holds no list.
     files: Option<files::FileList>,
     /// The span of our last commit that landed or may have landed.
     sent: Option<Span>,
+    /// Columns that came when it was opened.
+    added: Vec<String>,
 }
+
+/// What can be a partition of a Delta table.
+const PARTITIONS: &str = "a column of text, whole numbers, booleans, dates or times";
 
 /// The columns of `partition_by` for a Delta table.
 ///
 /// # Errors
-/// [`ErrorKind::Config`] for a transform, which Delta does not have, for a column that is not there, and for a
-/// table that would have no other column.
+/// [`ErrorKind::Config`] for a transform, which Delta does not have, for a column that is not there or whose values do not survive
+/// being text, and for a table that would have no other column.
 pub fn partition_columns(partition_by: &[PartitionField], target: &Schema) -> Result<Vec<String>> {
     let columns = partition_by
         .iter()
@@ -88,6 +97,14 @@ pub fn partition_columns(partition_by: &[PartitionField], target: &Schema) -> Re
                     column.data_type()
                 ))
                 .at(&field.at)),
+                Some((_, column)) if !can_partition(column.data_type()) => Err(Error::config(format!(
+                    "column `{}` of type {} cannot be a partition of a Delta table: its values cannot be read back exactly",
+                    field.column,
+                    column.data_type()
+                ))
+                .at(&field.at)
+                .expected(PARTITIONS)
+                .remedy("CAST the column in the SQL, or partition by another one.")),
                 Some(_) => Ok(field.column.clone()),
             }
         })
@@ -125,23 +142,61 @@ impl DeltaSink {
             file_schema: Arc::new(Schema::empty()),
             schema: Arc::new(Schema::empty()),
             partition_by: Vec::new(),
-            upkeep: maintenance::Upkeep::default(),
+            upkeep: maintain::Upkeep::default(),
             files: None,
             sent: None,
+            added: Vec::new(),
         };
         if sink.store.name() != "DefaultLogStore" {
             return Err(Error::config("this kind of storage is not built in").at(&sink.path));
         }
         sink.adopt().await?;
+        sink.check_partitions()?;
         if !partition_by.is_empty() {
             same_partitions(&sink.partition_by, partition_by, &sink.path)?;
         }
         check_shape(target, &sink.schema, missing, &sink.path)?;
         if missing == Missing::Add {
+            let before = Arc::clone(&sink.schema);
             sink.add_columns(target).await?;
+            sink.added = names_added(&before, &sink.schema);
         }
         sink.set_properties().await?;
         Ok(sink)
+    }
+
+    /// Opens a table that is there, as it is, to maintain it. Its rows are kept by `key`, if that is known.
+    ///
+    /// # Errors
+    /// As [`super::open`].
+    pub async fn existing(
+        spec: &DeltaTableSpec,
+        pipeline: &str,
+        columns: &Schema,
+        key: &[String],
+    ) -> Result<Self> {
+        let mut sink = Self::open(spec, pipeline, columns, &[], Missing::Refuse).await?;
+        if check_key(key, &sink.schema).is_ok() {
+            sink.files = Some(files::FileList::new(key));
+        }
+        Ok(sink)
+    }
+
+    /// Whether the values of the partition columns can be told from their text.
+    fn check_partitions(&self) -> Result<()> {
+        for name in &self.partition_by {
+            let column = self.schema.column_with_name(name);
+            let data_type = column.map(|(_, field)| field.data_type());
+            if let Some(data_type) = data_type.filter(|data_type| !can_partition(data_type)) {
+                return Err(Error::config(format!(
+                    "the Delta table is partitioned by `{name}` of type {data_type}, whose values cannot be read back exactly"
+                ))
+                .at(&self.path)
+                .expected(PARTITIONS)
+                .remedy("Write to a table that is partitioned otherwise."));
+            }
+        }
+        Ok(())
     }
 
     /// Takes over what the freshly loaded handle says.
@@ -213,8 +268,16 @@ impl Sink for DeltaSink {
         self.add_columns(&target).await
     }
 
+    fn added(&self) -> &[String] {
+        &self.added
+    }
+
     fn sidecar(&self) -> Option<Arc<dyn Sidecar>> {
         let store = self.store.object_store(None);
         Some(Arc::new(StoreSidecar::new(store, &self.path)))
+    }
+
+    async fn maintain(&mut self, policy: &Policy) -> Result<Report> {
+        self.pass(policy).await
     }
 }

@@ -103,7 +103,7 @@ pub(super) async fn replay(
     Ok((positions, checkpoint.map(|(at, _)| at)))
 }
 
-async fn read_commit(
+pub(super) async fn read_commit(
     store: &LogStoreRef,
     version: u64,
     path: &str,
@@ -144,7 +144,7 @@ async fn newest_checkpoint(
 
 /// Version and number of parts of `V.checkpoint.parquet` and `V.checkpoint.I.N.parquet`. Other checkpoints belong to
 /// a table feature that the engine refuses.
-fn checkpoint_name(name: &str) -> Option<(u64, usize)> {
+pub(super) fn checkpoint_name(name: &str) -> Option<(u64, usize)> {
     let (version, rest) = name.split_once(".checkpoint.")?;
     let version = version.parse().ok()?;
     if rest == "parquet" {

@@ -14,6 +14,7 @@ use parquet::file::properties::WriterProperties;
 use sql::{Error, Result};
 
 use super::DeltaSink;
+use super::statistics::without_inexact_bounds;
 use crate::lake::cast::Caster;
 use crate::lake::delta::snapshot;
 use crate::lake::storage::storage_error;
@@ -36,6 +37,7 @@ impl DeltaSink {
         let mut files = writer.close().await.map_err(failed)?;
         // The library closes its writers in no order.
         files.sort_by(|a, b| a.path.cmp(&b.path));
+        without_inexact_bounds(&mut files, self.file_schema.fields())?;
         Ok(files)
     }
 

@@ -33,7 +33,7 @@ use crate::lake::catalog::{Absent, OpenCatalog};
 use crate::lake::iceberg::{check_types, iceberg_error, identifier, shown};
 use crate::lake::partitions::check_partitions;
 use crate::lake::schema::{TableFormat, target_schema, without_metadata};
-use crate::lake::shape::{Missing, added_columns, check_shape};
+use crate::lake::shape::{Missing, added_columns, check_shape, names_added};
 use crate::spec::model::{IcebergTableSpec, PartitionField};
 pub use upsert::IcebergUpsert;
 
@@ -54,6 +54,8 @@ pub struct IcebergSink {
     key: Vec<String>,
     /// The span of our last commit that landed or may have landed.
     sent: Option<Span>,
+    /// Columns that came when it was opened.
+    added: Vec<String>,
 }
 
 impl IcebergSink {
@@ -83,11 +85,14 @@ impl IcebergSink {
             schema: Arc::new(Schema::empty()),
             key: Vec::new(),
             sent: None,
+            added: Vec::new(),
         };
         sink.adopt(table)?;
         check_shape(target, &sink.schema, missing, &sink.place)?;
         if missing == Missing::Add {
+            let before = Arc::clone(&sink.schema);
             sink.add_columns(target).await?;
+            sink.added = names_added(&before, &sink.schema);
         }
         Ok(sink)
     }
@@ -116,6 +121,7 @@ impl IcebergSink {
             schema: Arc::new(Schema::empty()),
             key: key.to_vec(),
             sent: None,
+            added: Vec::new(),
         };
         sink.adopt(table)?;
         Ok(Some(sink))
@@ -219,6 +225,10 @@ impl Sink for IcebergSink {
         let target = target_schema(schema, TableFormat::Iceberg)?;
         self.refresh().await?;
         self.add_columns(&target).await
+    }
+
+    fn added(&self) -> &[String] {
+        &self.added
     }
 
     fn sidecar(&self) -> Option<Arc<dyn Sidecar>> {

@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use sql::{Error, Result};
 
-/// Digits of a decimal that survive in the floating-point numbers that some writers put into statistics.
-const EXACT_DIGITS: u8 = 15;
+use crate::sink::delta::statistics::EXACT_DIGITS;
+
 /// Some writers cut the microseconds off the largest time.
 const CUT_MICROS: i64 = 999;
 

@@ -46,15 +46,28 @@ impl Feed {
         }
     }
 
-    /// Writes one file for each partition.
-    pub(super) async fn write(self, output: &mut Output) -> Result<Vec<AddCDCFile>> {
+    /// Adds all rows of `other`.
+    pub(super) fn append(&mut self, other: Self) {
+        for (partition, waiting) in other.partitions {
+            for (rows, images) in waiting {
+                self.push(&partition, rows, images);
+            }
+        }
+    }
+
+    /// Writes one file for each partition. Adds what was written to `written`.
+    pub(super) async fn write(
+        self,
+        output: &Output,
+        written: &mut Vec<String>,
+    ) -> Result<Vec<AddCDCFile>> {
         let mut files = Vec::new();
         for (partition, waiting) in self.partitions {
             let mut file = output.feed_file(&partition)?;
             for (rows, images) in waiting {
                 output.write(&mut file, &rows, Some(&images)).await?;
             }
-            files.extend(output.close_feed(file).await?);
+            files.extend(output.close_feed(file, written).await?);
         }
         Ok(files)
     }

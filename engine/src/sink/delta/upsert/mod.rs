@@ -10,14 +10,15 @@
 //!
 //! Costs: the keys of every file whose range they fall into are read, and every file with a changed row is rewritten whole. Emptying
 //! the table reads it only if it has a change feed. Memory: the list of the table's files; the batch about four times (its rows, their
-//! encoding for comparison, both images in the feed); one row group that is read and one that is written.
+//! encoding for comparison, both images in the feed); for each file that is rewritten at
+//! the same time one row group that is read and one that is written.
 
 pub(super) mod bounds;
 mod change;
 mod feed;
-mod output;
-mod plan;
-mod read;
+pub(super) mod output;
+pub(super) mod plan;
+pub(super) mod read;
 mod rewrite;
 mod truncate;
 
@@ -40,17 +41,16 @@ use crate::lake::cast::Caster;
 use crate::lake::delta::snapshot;
 use crate::lake::keys::{KeySet, check_key};
 use crate::lake::shape::Missing;
+use crate::maintain::{Policy, Report};
 use crate::sink::protocol::{Standing, check_batch};
 use crate::sink::sidecar::Sidecar;
 use crate::sink::{Fetched, Receipt, Sink, UpsertSink, failpoint};
 use crate::spec::model::DeltaTableSpec;
-use bounds::can_partition;
 use change::Change;
-use feed::Feed;
 use output::Output;
 use plan::{Counts, Found, Plan};
 use read::Reader;
-use rewrite::Rewrite;
+use rewrite::{Context, Rewrite};
 
 /// A writer that keeps one Delta table equal to its source, for one pipeline.
 ///
@@ -67,8 +67,8 @@ impl DeltaUpsert {
     /// Opens or creates the table, as [`DeltaSink::open`] does, and reads the list of its files. `key` are columns of `target`.
     ///
     /// # Errors
-    /// As [`DeltaSink::open`]; [`sql::ErrorKind::Config`] also for a key that no table can be searched by, for a table that allows
-    /// appends only, and for partition columns whose values cannot be told from their text.
+    /// As [`DeltaSink::open`]; [`sql::ErrorKind::Config`] also for a key that no table can be searched by, and for a table that allows
+    /// appends only.
     pub async fn open(
         spec: &DeltaTableSpec,
         pipeline: &str,
@@ -113,19 +113,6 @@ impl DeltaUpsert {
                     .at(&sink.path)
                     .remedy("Rename the column with AS in the SELECT list and write to another table."));
                 }
-            }
-        }
-        for name in &sink.partition_by {
-            let data_type = sink
-                .schema
-                .column_with_name(name)
-                .map(|(_, f)| f.data_type());
-            if let Some(data_type) = data_type.filter(|data_type| !can_partition(data_type)) {
-                return Err(Error::config(format!(
-                    "the Delta table is partitioned by `{name}` of type {data_type}, whose values cannot be read back exactly"
-                ))
-                .at(&sink.path)
-                .remedy("Partition by a column of text, whole numbers, dates or times."));
             }
         }
         Ok(())
@@ -225,7 +212,7 @@ impl DeltaUpsert {
     async fn plan(&mut self, change: &NetChange) -> Result<Plan> {
         self.check_table()?;
         self.sink.file_list().await?.watch();
-        let mut plan = Plan {
+        let plan = Plan {
             truncate: change.truncate(),
             begun: now_micros(),
             counts: Counts {
@@ -237,9 +224,8 @@ impl DeltaUpsert {
         if change.is_empty() {
             return Ok(plan);
         }
-        let mut output = Output::new(&self.sink, &self.key)?;
-        let done = self.write(change, &mut output, &mut plan).await;
-        plan.written = output.written;
+        let output = Output::new(&self.sink, &self.key)?;
+        let (plan, done) = self.write_plan(change, output, plan).await;
         if let Err(error) = done {
             self.discard(&plan).await;
             return Err(error);
@@ -247,38 +233,46 @@ impl DeltaUpsert {
         Ok(plan)
     }
 
-    async fn write(
+    /// The plan with the files that it takes; after an error with those that were written.
+    async fn write_plan(
         &mut self,
         change: &NetChange,
-        output: &mut Output,
-        plan: &mut Plan,
-    ) -> Result<()> {
+        output: Output,
+        mut plan: Plan,
+    ) -> (Plan, Result<()>) {
+        let looked = self.look(change, &mut plan).await;
+        let (change, found) = match looked {
+            Ok(looked) => looked,
+            Err(error) => return (plan, Err(error)),
+        };
+        let truncate = change.truncate;
+        let on = Context {
+            change,
+            reader: self.reader(),
+            output,
+        };
+        let mut rewrite = Rewrite::new(Arc::new(on), plan);
+        let done = if truncate {
+            match self.sink.file_list().await {
+                Ok(list) => rewrite.run_anew(&self.key, list.live()).await,
+                Err(error) => Err(error),
+            }
+        } else {
+            rewrite.run(found).await
+        };
+        (rewrite.plan, done)
+    }
+
+    async fn look(&mut self, change: &NetChange, plan: &mut Plan) -> Result<(Change, Found)> {
         let sink = &mut self.sink;
         let change = Change::try_new(change, &self.key, &sink.file_schema, &sink.partition_by)?;
         plan.keys = Some(Arc::clone(&change.keys));
-        let found = if change.truncate {
-            Found::default()
-        } else {
-            Found::new(
-                &change,
-                sink.look_up(&change.keys, &self.key, None, &self.read)
-                    .await?,
-            )
-        };
-        let reader = self.reader();
-        let rewrite = Rewrite {
-            change: &change,
-            reader: &reader,
-            output,
-            plan,
-            feed: Feed::default(),
-        };
         if change.truncate {
-            let live = self.sink.file_list().await?.live();
-            rewrite.run_anew(&self.key, live).await
-        } else {
-            rewrite.run(found).await
+            return Ok((change, Found::default()));
         }
+        let files = sink.look_up(&change.keys, &self.key, None, &self.read);
+        let found = Found::new(&change, files.await?);
+        Ok((change, found))
     }
 
     fn reader(&self) -> Reader {
@@ -345,6 +339,10 @@ impl Sink for DeltaUpsert {
         self.sink.schema()
     }
 
+    fn added(&self) -> &[String] {
+        self.sink.added()
+    }
+
     async fn progress(&mut self) -> Result<Position> {
         self.sink.progress().await
     }
@@ -359,6 +357,10 @@ impl Sink for DeltaUpsert {
 
     fn sidecar(&self) -> Option<Arc<dyn Sidecar>> {
         self.sink.sidecar()
+    }
+
+    async fn maintain(&mut self, policy: &Policy) -> Result<Report> {
+        self.sink.maintain(policy).await
     }
 }
 

@@ -25,9 +25,10 @@ use crate::lake::delta::snapshot;
 use crate::lake::storage::storage_error;
 use crate::sink::delta::DeltaSink;
 use crate::sink::delta::files::one;
+use crate::sink::delta::statistics::without_inexact_bounds;
 
 /// Rows of a row group: what a rewrite holds in memory.
-const GROUP_ROWS: usize = 128 * 1024;
+pub(in crate::sink::delta) const GROUP_ROWS: usize = 128 * 1024;
 /// Rows that are encoded at once.
 const CHUNK_ROWS: usize = 8 * 1024;
 const FEED_FOLDER: &str = "_change_data";
@@ -35,7 +36,7 @@ const CHANGE_TYPE: &str = "_change_type";
 
 /// What the feed says of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Image {
+pub(in crate::sink::delta) enum Image {
     Insert,
     Before,
     After,
@@ -55,7 +56,7 @@ impl Image {
 
 /// Where a commit's files are written to.
 #[derive(Debug)]
-pub(super) struct Output {
+pub(in crate::sink::delta) struct Output {
     table: DeltaTable,
     store: Arc<dyn ObjectStore>,
     place: String,
@@ -69,12 +70,10 @@ pub(super) struct Output {
     with_statistics: Option<Vec<String>>,
     /// Whether the table wants a change feed.
     pub(super) feed: bool,
-    /// All files that were written, feed and data.
-    pub(super) written: Vec<String>,
 }
 
 /// A file, or several if it grows too large, of one partition.
-pub(super) struct OpenFile {
+pub(in crate::sink::delta) struct OpenFile {
     writer: PartitionWriter,
     columns: SchemaRef,
     partition: HashMap<String, Option<String>>,
@@ -82,7 +81,7 @@ pub(super) struct OpenFile {
 
 impl Output {
     /// For the table that `sink` has open, with this key.
-    pub(super) fn new(sink: &DeltaSink, key: &[String]) -> Result<Self> {
+    pub(in crate::sink::delta) fn new(sink: &DeltaSink, key: &[String]) -> Result<Self> {
         let level = ZstdLevel::try_new(1)
             .map_err(|error| Error::internal("zstd has no level 1").source(error))?;
         let properties = WriterProperties::builder()
@@ -108,7 +107,6 @@ impl Output {
             file_size: settings.target_file_size(),
             with_statistics,
             feed: settings.enable_change_data_feed(),
-            written: Vec::new(),
         })
     }
 
@@ -123,6 +121,16 @@ impl Output {
     pub(super) fn successor(&self, partition: &[ScalarValue]) -> Result<OpenFile> {
         let store = Arc::clone(&self.store);
         let limit = self.file_size.saturating_add(self.file_size.get() / 4);
+        self.open(partition, true, store, &self.columns, limit)
+    }
+
+    /// A data file that takes the place of several others, of `limit` bytes at most.
+    pub(in crate::sink::delta) fn compacted(
+        &self,
+        partition: &[ScalarValue],
+        limit: NonZero<u64>,
+    ) -> Result<OpenFile> {
+        let store = Arc::clone(&self.store);
         self.open(partition, true, store, &self.columns, limit)
     }
 
@@ -182,7 +190,7 @@ impl Output {
     }
 
     /// Writes rows with the table's columns; for a file of the feed `images` says what each is.
-    pub(super) async fn write(
+    pub(in crate::sink::delta) async fn write(
         &self,
         file: &mut OpenFile,
         rows: &RecordBatch,
@@ -210,16 +218,23 @@ impl Output {
             .map_err(|error| storage_error("write a data file", &self.place, error))
     }
 
-    /// Ends a data file; none is there if nothing was written.
-    pub(super) async fn close(&mut self, file: OpenFile) -> Result<Vec<Add>> {
+    /// Ends a data file; none is there if nothing was written. Adds what was written to `written`.
+    pub(in crate::sink::delta) async fn close(
+        &self,
+        file: OpenFile,
+        written: &mut Vec<String>,
+    ) -> Result<Vec<Add>> {
         let files = self.end(file).await?;
-        self.written
-            .extend(files.iter().map(|file| file.path.clone()));
+        written.extend(files.iter().map(|file| file.path.clone()));
         Ok(files)
     }
 
-    /// Ends a file of the feed.
-    pub(super) async fn close_feed(&mut self, file: OpenFile) -> Result<Vec<AddCDCFile>> {
+    /// Ends a file of the feed. Adds what was written to `written`.
+    pub(super) async fn close_feed(
+        &self,
+        file: OpenFile,
+        written: &mut Vec<String>,
+    ) -> Result<Vec<AddCDCFile>> {
         let files = self.end(file).await?;
         let files = files.into_iter().map(|file| AddCDCFile {
             path: format!("{FEED_FOLDER}/{}", file.path),
@@ -229,8 +244,7 @@ impl Output {
             tags: None,
         });
         let files: Vec<_> = files.collect();
-        self.written
-            .extend(files.iter().map(|file| file.path.clone()));
+        written.extend(files.iter().map(|file| file.path.clone()));
         Ok(files)
     }
 
@@ -238,6 +252,7 @@ impl Output {
         let closed = file.writer.close().await;
         let mut files =
             closed.map_err(|error| storage_error("write a data file", &self.place, error))?;
+        without_inexact_bounds(&mut files, file.columns.fields())?;
         for written in &mut files {
             written.partition_values.clone_from(&file.partition);
         }

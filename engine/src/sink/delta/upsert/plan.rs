@@ -81,6 +81,16 @@ pub(super) struct Counts {
     pub(super) copied: u64,
 }
 
+impl Counts {
+    fn add(&mut self, other: Self) {
+        self.source += other.source;
+        self.inserted += other.inserted;
+        self.updated += other.updated;
+        self.deleted += other.deleted;
+        self.copied += other.copied;
+    }
+}
+
 impl DeltaSink {
     /// Looks the keys up in the table's files; only in `paths`, if they are given. Adds the bytes that it reads to `read`.
     pub(super) async fn look_up(
@@ -175,7 +185,7 @@ impl Work {
 }
 
 /// The action that takes a file out of the table.
-pub(super) fn removal(path: &str, file: &LiveFile) -> Remove {
+pub(in crate::sink::delta) fn removal(path: &str, file: &LiveFile) -> Remove {
     Remove {
         path: path.to_owned(),
         data_change: true,
@@ -188,6 +198,15 @@ pub(super) fn removal(path: &str, file: &LiveFile) -> Remove {
 }
 
 impl Plan {
+    /// Adds what a part of it came to.
+    pub(super) fn append(&mut self, part: Self) {
+        self.adds.extend(part.adds);
+        self.removes.extend(part.removes);
+        self.feed.extend(part.feed);
+        self.written.extend(part.written);
+        self.counts.add(part.counts);
+    }
+
     /// The commit.
     pub(super) fn proposal(&self, key: &[String]) -> Proposal {
         let removes = self.removes.iter().cloned().map(Action::Remove);

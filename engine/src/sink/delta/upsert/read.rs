@@ -22,21 +22,21 @@ use crate::lake::storage::storage_error;
 use crate::sink::delta::files::{LiveFile, one};
 
 /// Rows that are decoded at once.
-const BATCH_ROWS: usize = 8 * 1024;
+pub(in crate::sink::delta) const BATCH_ROWS: usize = 8 * 1024;
 
 /// Reads files of one table.
 #[derive(Debug, Clone)]
-pub(super) struct Reader {
-    pub(super) store: Arc<dyn ObjectStore>,
+pub(in crate::sink::delta) struct Reader {
+    pub(in crate::sink::delta) store: Arc<dyn ObjectStore>,
     /// The table's columns.
-    pub(super) schema: SchemaRef,
-    pub(super) partition_by: Vec<String>,
+    pub(in crate::sink::delta) schema: SchemaRef,
+    pub(in crate::sink::delta) partition_by: Vec<String>,
     /// Bytes that were read.
-    pub(super) read: Arc<AtomicU64>,
+    pub(in crate::sink::delta) read: Arc<AtomicU64>,
 }
 
 /// The rows of one file.
-pub(super) struct Rows {
+pub(in crate::sink::delta) struct Rows {
     stream: ParquetRecordBatchStream<Counted>,
     caster: Option<Caster>,
     stored: SchemaRef,
@@ -48,7 +48,7 @@ pub(super) struct Rows {
 
 impl Reader {
     /// The rows of `file`; only `rows` (ascending), if they are given. Memory: one row group, compressed, and one batch.
-    pub(super) async fn rows(
+    pub(in crate::sink::delta) async fn rows(
         &self,
         path: &str,
         file: &LiveFile,
@@ -105,7 +105,7 @@ impl Reader {
 
 impl Rows {
     /// The next rows, with the table's columns.
-    pub(super) async fn next(&mut self) -> Result<Option<RecordBatch>> {
+    pub(in crate::sink::delta) async fn next(&mut self) -> Result<Option<RecordBatch>> {
         let next = self.stream.try_next().await;
         let Some(batch) = next.map_err(|error| read_error(&self.path, error))? else {
             return Ok(None);

@@ -1,14 +1,17 @@
 //! Files written anew, without the rows that changed and with what they became.
 //!
-//! One file after the other, in its order, one batch at a time. Memory: one row group being read, one being written, and the rows
-//! of the change feed. Whether a file changes at all is found out before anything is written: its first row that may change is
+//! As many files at once as there are cores, at most [`PARALLEL`]; each in its order, one batch at a time. Memory: for each of them one
+//! row group being read and one being written; and the rows of the change feed. Whether a file changes at all is found out before anything is written: its first row that may change is
 //! read alone, the others only if that one stays as it is.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::{interleave_record_batch, take_record_batch};
 use sql::{Error, Result};
+use tokio::task::JoinSet;
 
 use super::change::Change;
 use super::feed::Feed;
@@ -16,26 +19,95 @@ use super::output::{Image, Output};
 use super::plan::{Found, Plan, Step, Work};
 use super::read::Reader;
 
-/// The making of a plan.
-pub(super) struct Rewrite<'a> {
-    pub(super) change: &'a Change,
-    pub(super) reader: &'a Reader,
-    pub(super) output: &'a mut Output,
-    pub(super) plan: &'a mut Plan,
+/// Files that are rewritten at once, at most.
+const PARALLEL: usize = 4;
+
+/// What a plan is made with.
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) change: Change,
+    pub(super) reader: Reader,
+    pub(super) output: Output,
+}
+
+/// The making of a plan, or of one file's part of it.
+#[derive(Debug)]
+pub(super) struct Rewrite {
+    pub(super) on: Arc<Context>,
+    pub(super) plan: Plan,
     pub(super) feed: Feed,
 }
 
-impl Rewrite<'_> {
-    /// Rewrites the files in which something changes, and writes the rows that are new.
-    pub(super) async fn run(mut self, found: Found) -> Result<()> {
-        for work in found.work {
-            self.plan.basis.insert(work.path.clone());
-            if self.changes(&work).await? {
-                self.rewrite(&work).await?;
+impl Rewrite {
+    /// Goes on with `plan`.
+    pub(super) fn new(on: Arc<Context>, plan: Plan) -> Self {
+        Self {
+            on,
+            plan,
+            feed: Feed::default(),
+        }
+    }
+
+    /// Rewrites the files in which something changes, and writes the rows that are new. After an error the plan still says which
+    /// files were written.
+    pub(super) async fn run(&mut self, found: Found) -> Result<()> {
+        let paths = found.work.iter().map(|work| work.path.clone());
+        self.plan.basis.extend(paths);
+        self.rewrite_all(found.work).await?;
+        self.arrive(found.arrivals).await?;
+        self.write_feed().await
+    }
+
+    async fn rewrite_all(&mut self, work: Vec<Work>) -> Result<()> {
+        let parallel = available_parallelism().map_or(1, usize::from).min(PARALLEL);
+        let mut waiting = work.into_iter().enumerate();
+        let mut running = JoinSet::new();
+        let mut parts = BTreeMap::new();
+        let mut failed = None;
+        loop {
+            while failed.is_none()
+                && running.len() < parallel
+                && let Some((place, work)) = waiting.next()
+            {
+                let mut part = Self::new(Arc::clone(&self.on), Plan::default());
+                running.spawn(async move {
+                    let done = part.rewrite_if_changed(&work).await;
+                    (place, part, done)
+                });
+            }
+            let Some(ended) = running.join_next().await else {
+                break;
+            };
+            let done = ended.map_or_else(
+                |error| Err(Error::internal("a rewrite ended early").source(error)),
+                |(place, part, done)| {
+                    parts.insert(place, part);
+                    done
+                },
+            );
+            if let Err(error) = done {
+                failed.get_or_insert(error);
             }
         }
-        self.arrive(found.arrivals).await?;
-        self.plan.feed.extend(self.feed.write(self.output).await?);
+        for part in parts.into_values() {
+            self.plan.append(part.plan);
+            self.feed.append(part.feed);
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    async fn rewrite_if_changed(&mut self, work: &Work) -> Result<()> {
+        if self.changes(work).await? {
+            self.rewrite(work).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes the rows of the change feed that have come together.
+    pub(super) async fn write_feed(&mut self) -> Result<()> {
+        let feed = std::mem::take(&mut self.feed);
+        let files = feed.write(&self.on.output, &mut self.plan.written).await?;
+        self.plan.feed.extend(files);
         Ok(())
     }
 
@@ -57,11 +129,11 @@ impl Rewrite<'_> {
             return Ok(false);
         }
         let (numbers, mut keys): (Vec<u64>, Vec<u32>) = rows.iter().copied().unzip();
-        let reader = self.reader;
+        let reader = &self.on.reader;
         let mut stored = reader.rows(&work.path, &work.file, Some(&numbers)).await?;
         while let Some(batch) = stored.next().await? {
             let here: Vec<u32> = keys.drain(..batch.num_rows().min(keys.len())).collect();
-            if self.change.differs(&batch, &here)?.contains(&true) {
+            if self.on.change.differs(&batch, &here)?.contains(&true) {
                 return Ok(true);
             }
         }
@@ -69,8 +141,8 @@ impl Rewrite<'_> {
     }
 
     async fn rewrite(&mut self, work: &Work) -> Result<()> {
-        let mut stored = self.reader.rows(&work.path, &work.file, None).await?;
-        let mut file = self.output.successor(&work.file.partition)?;
+        let mut stored = self.on.reader.rows(&work.path, &work.file, None).await?;
+        let mut file = self.on.output.successor(&work.file.partition)?;
         let mut steps = work.steps.iter().copied().peekable();
         let mut start = 0_u64;
         while let Some(batch) = stored.next().await? {
@@ -88,14 +160,15 @@ impl Rewrite<'_> {
                 self.changed(work, &batch, &here)?
             };
             if rows.num_rows() > 0 {
-                self.output.write(&mut file, &rows, None).await?;
+                self.on.output.write(&mut file, &rows, None).await?;
             }
             start = end;
         }
         if steps.peek().is_some() {
             return Err(Error::config("a data file has fewer rows than its keys").at(&work.path));
         }
-        let mut adds = self.output.close(file).await?;
+        let written = &mut self.plan.written;
+        let mut adds = self.on.output.close(file, written).await?;
         for add in &mut adds {
             // Spelt as before, whoever wrote them.
             add.partition_values.clone_from(&work.file.partition_values);
@@ -146,11 +219,11 @@ impl Rewrite<'_> {
         }
         rows.extend((next..batch.num_rows()).map(|row| (0, row)));
         counts.copied += (batch.num_rows() - next) as u64;
-        if self.output.feed && !events.is_empty() {
-            let events = mixed(&[batch, &self.change.rows], &events)?;
+        if self.on.output.feed && !events.is_empty() {
+            let events = mixed(&[batch, &self.on.change.rows], &events)?;
             self.feed.push(&work.file.partition, events, images);
         }
-        mixed(&[batch, &self.change.rows], &rows)
+        mixed(&[batch, &self.on.change.rows], &rows)
     }
 
     /// For each step whether it replaces a row by another one.
@@ -165,7 +238,7 @@ impl Rewrite<'_> {
         }
         let old = take_record_batch(batch, &UInt32Array::from(rows))
             .map_err(|error| Error::internal("cannot take rows").source(error))?;
-        let mut differs = self.change.differs(&old, &keys)?.into_iter();
+        let mut differs = self.on.change.differs(&old, &keys)?.into_iter();
         Ok(steps
             .iter()
             .map(|(_, step)| match step {
@@ -190,7 +263,7 @@ impl Rewrite<'_> {
         let events: Vec<_> = events.collect();
         self.place(arrivals.iter().map(|(key, _)| *key).collect())
             .await?;
-        if self.output.feed {
+        if self.on.output.feed {
             self.tell(events)?;
         }
         Ok(())
@@ -200,10 +273,12 @@ impl Rewrite<'_> {
     pub(super) async fn place(&mut self, keys: Vec<u32>) -> Result<()> {
         for keys in self.by_partition(keys) {
             let Some(first) = keys.first() else { continue };
-            let mut file = self.output.data(self.change.partition(*first))?;
-            let rows = self.change.take(&keys)?;
-            self.output.write(&mut file, &rows, None).await?;
-            self.plan.adds.extend(self.output.close(file).await?);
+            let mut file = self.on.output.data(self.on.change.partition(*first))?;
+            let rows = self.on.change.take(&keys)?;
+            self.on.output.write(&mut file, &rows, None).await?;
+            let written = &mut self.plan.written;
+            let adds = self.on.output.close(file, written).await?;
+            self.plan.adds.extend(adds);
         }
         Ok(())
     }
@@ -213,9 +288,9 @@ impl Rewrite<'_> {
         let images: std::collections::HashMap<u32, Image> = events.iter().copied().collect();
         for keys in self.by_partition(events.into_iter().map(|(key, _)| key).collect()) {
             let Some(first) = keys.first() else { continue };
-            let rows = self.change.take(&keys)?;
+            let rows = self.on.change.take(&keys)?;
             let images = keys.iter().filter_map(|key| images.get(key).copied());
-            let partition = self.change.partition(*first);
+            let partition = self.on.change.partition(*first);
             self.feed.push(partition, rows, images.collect());
         }
         Ok(())
@@ -223,14 +298,16 @@ impl Rewrite<'_> {
 
     /// Sorted by key, and one after the other for each partition.
     fn by_partition(&self, mut keys: Vec<u32>) -> Vec<Vec<u32>> {
-        self.change.keys.sort(&mut keys);
+        self.on.change.keys.sort(&mut keys);
         let mut places = std::collections::HashMap::new();
         let mut groups: Vec<Vec<u32>> = Vec::new();
         for key in keys {
-            let place = *places.entry(self.change.partition(key)).or_insert_with(|| {
-                groups.push(Vec::new());
-                groups.len() - 1
-            });
+            let place = *places
+                .entry(self.on.change.partition(key))
+                .or_insert_with(|| {
+                    groups.push(Vec::new());
+                    groups.len() - 1
+                });
             if let Some(group) = groups.get_mut(place) {
                 group.push(key);
             }
