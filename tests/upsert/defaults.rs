@@ -56,10 +56,17 @@ fn events() -> [String; 2] {
 }
 
 fn pipeline(format: Format, events: &[String]) -> Pipeline {
-    let pipeline = Pipeline::into_format(format, "MESSAGES", TOPIC, "  resends: keep\n", "", "");
+    let pipeline = Pipeline::into_format(
+        format,
+        "docs.schema.jsonl",
+        TOPIC,
+        "  resends: keep\n",
+        "",
+        "",
+    );
     let file = pipeline.folder.path().join("p.yaml");
     let yaml = fs::read_to_string(&file).expect("a file");
-    let place = tests::repository::path("tests/fixtures/MESSAGES");
+    let place = tests::repository::path("tests/fixtures/docs.schema.jsonl");
     let messages = pipeline.folder.path().join("messages.jsonl");
     let yaml = yaml.replace(
         &place.display().to_string(),
