@@ -6,6 +6,7 @@ mod pulse;
 pub use memory::MemoryFeed;
 pub use pulse::Pulse;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
@@ -37,6 +38,11 @@ pub trait ChangeFeed: Send {
     /// The row's columns that identify it, in order; none if that is not known.
     fn key(&self) -> &[String] {
         &[]
+    }
+
+    /// The defaults of the row's columns in the source, as SQL writes them, as far as they are known.
+    fn defaults(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
     }
 
     /// Decode only these columns from now on; batches have them in this order.

@@ -201,3 +201,77 @@ fn a_cloud_event_says_its_table_beside_its_data() {
     assert_eq!(pushed(&mut decoder, &cloud("orders")), Pushed::Row);
     assert_eq!(pushed(&mut decoder, &cloud("customers")), Pushed::Control);
 }
+
+fn keyed(tables: SourceTables) -> JsonDecoder {
+    decoder(DecoderOptions {
+        name: "orders".to_owned(),
+        tables,
+        columns: Some(columns_of(&[
+            ("id", T::Integer, DataType::Int64),
+            ("name", T::Text, DataType::Utf8),
+        ])),
+        key: vec!["id".to_owned()],
+        keyed: true,
+        ..DecoderOptions::default()
+    })
+}
+
+fn delete(topic: &str, table: &str, id: i64) -> Message {
+    let mut event = event(table);
+    event["before"] = json!({"id": id, "name": null});
+    event["after"] = Value::Null;
+    event["op"] = json!("d");
+    with_key(message(topic, &event), id)
+}
+
+fn tombstone(topic: &str, id: i64) -> Message {
+    let mut message = Message::new(None, None);
+    message.partition = Partition::new(topic, 0);
+    with_key(message, id)
+}
+
+fn with_key(mut message: Message, id: i64) -> Message {
+    message.key = Some(json!({ "id": id }).to_string().into_bytes());
+    message
+}
+
+#[test]
+fn tombstones_of_a_renamed_topic_are_those_of_the_table_that_it_holds() {
+    const RENAMED: &str = "cdc.all_shards";
+    for tables in [only(&["orders"]), SourceTables::OneOfTheName] {
+        let mut decoder = keyed(tables);
+        let mut push = |message: Message| message.push(&mut decoder).unwrap();
+        assert_eq!(push(delete(RENAMED, "public.orders", 1)), Pushed::Row);
+        assert_eq!(push(tombstone(RENAMED, 1)), Pushed::Row);
+        assert_eq!(push(tombstone(RENAMED, 5)), Pushed::Row, "it stands alone");
+    }
+}
+
+#[test]
+fn tombstones_of_a_topic_of_several_tables_follow_their_deletes() {
+    const MIXED: &str = "cdc.everything";
+    let mut decoder = keyed(only(&["orders"]));
+    let mut push = |message: Message| message.push(&mut decoder).unwrap();
+    assert_eq!(push(delete(MIXED, "public.orders", 1)), Pushed::Row);
+    assert_eq!(push(delete(MIXED, "public.customers", 7)), Pushed::Control);
+    assert_eq!(push(tombstone(MIXED, 7)), Pushed::Control);
+    assert_eq!(push(delete(MIXED, "public.orders", 7)), Pushed::Row);
+    assert_eq!(push(tombstone(MIXED, 7)), Pushed::Row);
+    assert_eq!(
+        push(tombstone(MIXED, 1)),
+        Pushed::Control,
+        "it stands alone"
+    );
+    // A topic that is called after our table may hold others, too.
+    assert_eq!(push(delete(TOPIC, "public.customers", 3)), Pushed::Control);
+    assert_eq!(push(tombstone(TOPIC, 3)), Pushed::Control);
+    assert_eq!(push(tombstone(TOPIC, 4)), Pushed::Row);
+}
+
+#[test]
+fn a_tombstone_that_comes_first_is_of_the_table_that_its_topic_ends_with() {
+    let mut decoder = keyed(only(&["orders"]));
+    let mut push = |message: Message| message.push(&mut decoder).unwrap();
+    assert_eq!(push(tombstone("cdc.everything", 1)), Pushed::Control);
+    assert_eq!(push(tombstone(TOPIC, 1)), Pushed::Row);
+}

@@ -64,6 +64,7 @@ pub fn spec(topics: Topics, bootstrap: Bootstrap) -> KafkaSpec {
         fail_on_data_loss: true,
         format: Format::DebeziumJson,
         columns: None,
+        decimal_handling: engine::spec::model::DecimalHandling::Auto,
         key: Vec::new(),
         before_image_full: false,
         unavailable_placeholder: "__debezium_unavailable_value".to_owned(),

@@ -101,6 +101,7 @@ source:
   format: debezium_json  # default
   columns: null  # default: typed by the messages' schemas
   key: null  # default: the Kafka key's columns
+  decimal_handling: auto  # default
   before_image: key  # default
   unavailable_placeholder: __debezium_unavailable_value  # default
   resends: keep  # default

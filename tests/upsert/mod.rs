@@ -1,5 +1,6 @@
 //! `mode: upsert` through the real binary: whatever the batches and restarts, the target is the source's table.
 
+mod defaults;
 mod feed;
 mod fixtures;
 mod policies;
@@ -17,22 +18,25 @@ use tests::repository;
 
 const RUN: Duration = Duration::from_secs(120);
 
-/// Both formats.
+const ICEBERG: &str = "  type: iceberg\n  catalog: { type: sql, name: lake, uri: \"sqlite://catalog.db\", warehouse: wh }\n  table: db.t\n";
+const COPIED_ICEBERG: &str = "  type: iceberg\n  catalog: { type: sql, name: lake, uri: \"sqlite://catalog.db\", warehouse: wh }\n  table: db.t\n  write_mode: copy_on_write\n";
+
+/// Both formats, and both ways to change Iceberg's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Delta,
     Iceberg,
+    CopiedIceberg,
 }
 
 impl Format {
-    const BOTH: [Self; 2] = [Self::Delta, Self::Iceberg];
+    const ALL: [Self; 3] = [Self::Delta, Self::Iceberg, Self::CopiedIceberg];
 
     fn yaml(self) -> &'static str {
         match self {
             Self::Delta => "  type: delta\n  path: out\n",
-            Self::Iceberg => {
-                "  type: iceberg\n  catalog: { type: sql, name: lake, uri: \"sqlite://catalog.db\", warehouse: wh }\n  table: db.t\n"
-            }
+            Self::Iceberg => ICEBERG,
+            Self::CopiedIceberg => COPIED_ICEBERG,
         }
     }
 }
@@ -87,7 +91,7 @@ impl Pipeline {
         let folder = self.folder.path();
         match self.format {
             Format::Delta => Location::Delta(folder.join("out")),
-            Format::Iceberg => Location::Iceberg {
+            Format::Iceberg | Format::CopiedIceberg => Location::Iceberg {
                 catalog: folder.join("catalog.db"),
                 name: "lake".to_owned(),
                 table: "db.t".to_owned(),

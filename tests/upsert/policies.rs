@@ -5,29 +5,36 @@ use std::fs;
 use tests::need;
 use tests::python::Readers;
 
-use super::Pipeline;
+use super::{Format, Pipeline};
 
 const ORDERS: &str =
     "  columns: \"id BIGINT PRIMARY KEY, customer_id BIGINT, status TEXT, amount DECIMAL(10,2)\"\n";
 const TOPIC: &str = "cdc.postgres.public.orders";
 
-fn orders(sql: &str, sink: &str) -> Pipeline {
-    Pipeline::new("orders.jsonl", TOPIC, ORDERS, sql, sink)
+fn orders(format: Format, sql: &str, sink: &str) -> Pipeline {
+    Pipeline::into_format(format, "orders.jsonl", TOPIC, ORDERS, sql, sink)
 }
 
 #[test]
 fn a_truncate_empties_the_target_or_does_not() {
     let readers = need!(Readers::ready());
-    for batch in [1, 1_000] {
-        let apply = orders("", "");
+    for (format, batch) in [
+        (Format::Delta, 1),
+        (Format::Delta, 1_000),
+        (Format::Iceberg, 1),
+        (Format::Iceberg, 1_000),
+        (Format::CopiedIceberg, 1),
+    ] {
+        let apply = orders(format, "", "");
         apply.run(batch).expect_code(0);
-        assert_eq!(apply.rows(&readers, "id").len(), 1, "batches of {batch}");
+        let left = apply.rows(&readers, "id").len();
+        assert_eq!(left, 1, "batches of {batch}, {format:?}");
 
-        let ignore = orders("", "  truncate: ignore\n");
+        let ignore = orders(format, "", "  truncate: ignore\n");
         ignore.run(batch).expect_code(0);
         assert!(ignore.rows(&readers, "id").len() > 1);
 
-        let fail = orders("", "  truncate: fail\n");
+        let fail = orders(format, "", "  truncate: fail\n");
         fail.run(batch)
             .expect_code(4)
             .expect_words(&["truncated", "orders/0@", "sink.truncate"]);
@@ -38,17 +45,24 @@ fn a_truncate_empties_the_target_or_does_not() {
 #[test]
 fn a_rule_leaves_the_key_as_it_was() {
     let readers = need!(Readers::ready());
-    for (on_fail, batch) in [("quarantine", 1), ("quarantine", 1_000), ("drop", 1_000)] {
+    for (format, on_fail, batch) in [
+        (Format::Delta, "quarantine", 1),
+        (Format::Delta, "quarantine", 1_000),
+        (Format::Delta, "drop", 1_000),
+        (Format::Iceberg, "quarantine", 1),
+        (Format::Iceberg, "drop", 1_000),
+        (Format::CopiedIceberg, "quarantine", 1),
+    ] {
         let rule = format!(
             "  truncate: ignore\nrules:\n  - {{ name: unpaid, expect: \"status <> 'paid'\", on_fail: {on_fail} }}\n"
         );
-        let pipeline = orders("", &rule);
+        let pipeline = orders(format, "", &rule);
         pipeline.run(batch).expect_code(0);
         let rows = pipeline.rows(&readers, "id");
         assert!(!rows.is_empty());
         assert!(
             rows.values().all(|row| row["status"] != "paid"),
-            "{on_fail}, batches of {batch}"
+            "{on_fail}, batches of {batch}, {format:?}"
         );
     }
 }
@@ -57,13 +71,17 @@ fn a_rule_leaves_the_key_as_it_was() {
 fn a_lookup_that_doubles_a_row_is_an_error() {
     let sql = "SELECT id, name FROM t JOIN names ON names.status = t.status";
     let tables = "  truncate: ignore\ntables:\n  - { name: names, type: csv, path: names.csv }\n";
-    let pipeline = orders(sql, tables);
-    let csv = "status,name\nnew,a\nnew,b\npaid,a\npaid,b\n";
-    fs::write(pipeline.folder.path().join("names.csv"), csv).expect("a temporary folder");
-    pipeline
-        .run(1_000)
-        .expect_code(4)
-        .expect_words(&["several rows", "id=", "lookup", "next:"]);
+    for format in Format::ALL {
+        let pipeline = orders(format, sql, tables);
+        let csv = "status,name\nnew,a\nnew,b\npaid,a\npaid,b\n";
+        fs::write(pipeline.folder.path().join("names.csv"), csv).expect("a temporary folder");
+        pipeline.run(1_000).expect_code(4).expect_words(&[
+            "several rows",
+            "id=",
+            "lookup",
+            "next:",
+        ]);
+    }
 }
 
 #[test]
@@ -79,7 +97,7 @@ fn a_query_that_loses_the_key_is_refused_with_advice() {
             ["error:", "next:"],
         ),
     ] {
-        let pipeline = orders(sql, "");
+        let pipeline = orders(Format::Delta, sql, "");
         for command in ["validate", "run"] {
             let outcome = pipeline.engine(&[command, "p.yaml"]).run(super::RUN);
             outcome.expect_code(2).expect_words(&words);

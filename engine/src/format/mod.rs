@@ -2,6 +2,8 @@
 
 pub mod debezium;
 
+use std::collections::BTreeMap;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use sql::change::{BatchCounts, Partition, RawRecord, Reject, Remembered, RowMeta};
@@ -98,6 +100,11 @@ pub trait Decoder: Send {
     /// # Errors
     /// [`sql::ErrorKind::Internal`] while rows are pending.
     fn adopt(&mut self, schema: SchemaRef) -> Result<()>;
+
+    /// The defaults of row columns, as SQL writes them, as far as records tell.
+    fn defaults(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
 
     /// Decodes only these columns, in this order. Only between batches.
     ///

@@ -145,3 +145,11 @@ pub(crate) fn same_partitions(there: &[String], wanted: &[String], place: &str) 
     .at(place)
     .remedy("Make `sink.partition_by` equal to the table's partitions, leave it out, or write to another table."))
 }
+
+/// The columns of `after` that `before` has not.
+pub(crate) fn names_added(before: &Schema, after: &Schema) -> Vec<String> {
+    let new = after.fields().iter().map(|field| field.name());
+    new.filter(|name| before.column_with_name(name).is_none())
+        .cloned()
+        .collect()
+}

@@ -7,6 +7,7 @@ use std::future::Future;
 
 use tokio::task::JoinHandle;
 
+mod defaults;
 pub mod error_rate;
 pub mod observer;
 pub mod pipeline;

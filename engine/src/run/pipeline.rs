@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::defaults;
 use super::observer::Observer;
 use super::process::{Processor, ReadFacts, lookup_tables};
 use super::retry::{Retry, attempt};
@@ -99,6 +100,9 @@ impl Pipeline {
             retry("opening the table"),
             open_target(&spec, &transform, feed.key(), missing)
         );
+        if let Target::Upsert(sink) = &sink {
+            defaults::warn(&spec.sink, sink.added(), &feed.defaults(), &transform)?;
+        }
         let parts = Parts {
             feed,
             transform,
@@ -206,7 +210,7 @@ impl Pipeline {
                     let transform = processor.plan(&schema, &stop).await?;
                     let key = feed.key().to_vec();
                     feed.project(&with_key(transform.source_columns(), &key))?;
-                    processor.replan(transform, &stop).await?;
+                    processor.replan(transform, &feed.defaults(), &stop).await?;
                     fetch = Fetch::start(feed, limit);
                     committed
                 }

@@ -1,6 +1,7 @@
 //! What happens to one batch: SQL, rules, quarantine, one commit, one report.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use sql::change::{ChangeBatch, NetChange, Reject, RejectReason, Span};
 use sql::{Error, ErrorKind, Result};
 use tokio_util::sync::CancellationToken;
 
+use super::defaults;
 use super::error_rate::{ErrorRate, WINDOW};
 use super::observer::Observer;
 use super::pipeline::plan;
@@ -18,6 +20,7 @@ use super::retry::{Retry, attempt};
 use crate::clock;
 use crate::lake;
 use crate::lake::cast::Caster;
+use crate::lake::shape::names_added;
 use crate::maintain::{Policy, Report};
 use crate::quality::rules::{Judged, RuleCount};
 use crate::resend::WindowStore;
@@ -147,11 +150,18 @@ impl Processor {
         Ok(attempt!(retry, plan(&self.spec, schema)))
     }
 
-    /// Goes on with another source schema: the target gains the columns that the SQL now returns.
+    /// Goes on with another source schema, whose columns have these `defaults`: the target gains the columns that the SQL now
+    /// returns.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] if a column's type would change in the target.
-    pub async fn replan(&mut self, transform: Transform, stop: &CancellationToken) -> Result<()> {
+    pub async fn replan(
+        &mut self,
+        transform: Transform,
+        defaults: &BTreeMap<String, String>,
+        stop: &CancellationToken,
+    ) -> Result<()> {
+        let before = self.target.sink().schema();
         let retry = Retry::for_ever("adding columns", stop, &self.observer);
         attempt!(
             retry,
@@ -162,6 +172,10 @@ impl Processor {
             Shape::Upsert(plan) => plan.key().to_vec(),
         };
         self.shape = shape(&self.spec, &transform, &self.target, &key)?;
+        if matches!(self.shape, Shape::Upsert(_)) {
+            let added = names_added(&before, &self.target.sink().schema());
+            defaults::warn(&self.spec.sink, &added, defaults, &transform)?;
+        }
         self.transform = transform;
         Ok(())
     }

@@ -86,6 +86,11 @@ pub trait Sink: Send {
     /// [`sql::ErrorKind::Config`] if a column's type would change.
     async fn evolve(&mut self, schema: &SchemaRef) -> Result<()>;
 
+    /// The columns that a table that was there got when it was opened.
+    fn added(&self) -> &[String] {
+        &[]
+    }
+
     /// Files beside the table, for what must be found again with its positions; `None` if there is no such place.
     fn sidecar(&self) -> Option<Arc<dyn Sidecar>> {
         None

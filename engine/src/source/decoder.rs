@@ -32,6 +32,7 @@ fn decoder(spec: &KafkaSpec, options: &SourceOptions) -> Result<Box<dyn Decoder>
             name: spec.name.clone(),
             tables: spec.tables.clone(),
             columns: spec.columns.clone(),
+            decimals: spec.decimal_handling,
             key: spec.key.clone(),
             before_image_full: spec.before_image_full,
             unavailable_placeholder: spec.unavailable_placeholder.clone(),

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use sql::change::{ChangeBatch, Position, Remembered};
 use sql::feed::{BatchLimit, ChangeFeed, Pulse};
 use sql::{Error, Result};
+use std::collections::BTreeMap;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::reader::Reader;
@@ -104,6 +105,11 @@ impl ChangeFeed for TopicFeed {
 
     fn key(&self) -> &[String] {
         &self.key
+    }
+
+    fn defaults(&self) -> BTreeMap<String, String> {
+        let reader = self.reader.as_ref();
+        reader.map(|reader| reader.defaults()).unwrap_or_default()
     }
 
     fn project(&mut self, columns: &[String]) -> Result<()> {

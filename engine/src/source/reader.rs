@@ -1,5 +1,6 @@
 //! The blocking half of a feed: fills one batch from a log through a decoder.
 
+use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -84,6 +85,11 @@ impl Reader {
 
     pub(super) fn schema(&self) -> Option<SchemaRef> {
         self.decoder.schema()
+    }
+
+    /// The defaults of columns that the decoder knows.
+    pub(super) fn defaults(&self) -> BTreeMap<String, String> {
+        self.decoder.defaults()
     }
 
     pub(super) fn project(&mut self, columns: &[String]) -> Result<()> {

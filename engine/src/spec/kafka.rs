@@ -10,13 +10,13 @@ use super::columns::{self, Declared};
 use super::effective::Shown;
 use super::field::Field;
 use super::model::{
-    Bootstrap, DeclaredColumn, Format, KafkaSpec, OffsetReset, Resends, SourceSpec, SourceTables,
-    Topics,
+    Bootstrap, DecimalHandling, DeclaredColumn, Format, KafkaSpec, OffsetReset, Resends,
+    SourceSpec, SourceTables, Topics,
 };
 use super::{names, paths};
 use crate::source::is_glob;
 
-const KNOWN: [&str; 17] = [
+const KNOWN: [&str; 18] = [
     "type",
     "name",
     "bootstrap_servers",
@@ -28,6 +28,7 @@ const KNOWN: [&str; 17] = [
     "fail_on_data_loss",
     "format",
     "columns",
+    "decimal_handling",
     "key",
     "before_image",
     "unavailable_placeholder",
@@ -80,6 +81,14 @@ pub(super) fn read(root: &mut Block<'_>, pipeline: &str) -> Result<SourceSpec> {
         field.choice(&built, &["debezium_avro", "json"])
     })?;
     let (columns, key) = columns_and_key(&mut block)?;
+    let decimal_handling = block.value("decimal_handling", "auto", |field| {
+        let words = [
+            ("auto", DecimalHandling::Auto),
+            ("precise", DecimalHandling::Precise),
+            ("string", DecimalHandling::Text),
+        ];
+        field.choice(&words, &[])
+    })?;
     let before_image_full = block.value("before_image", "key", |field| {
         field.choice(&[("key", false), ("full", true)], &[])
     })?;
@@ -100,6 +109,7 @@ pub(super) fn read(root: &mut Block<'_>, pipeline: &str) -> Result<SourceSpec> {
         fail_on_data_loss,
         format,
         columns,
+        decimal_handling,
         key,
         before_image_full,
         unavailable_placeholder,

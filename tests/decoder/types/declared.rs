@@ -2,7 +2,8 @@
 
 use arrow::datatypes::{DataType, TimeUnit};
 use engine::format::debezium::DecoderOptions;
-use engine::spec::model::DeclaredType as T;
+use engine::format::{Decoder as _, Pushed};
+use engine::spec::model::{DecimalHandling, DeclaredType as T};
 use sql::change::RejectReason as R;
 
 use super::super::encoder::{base64, big_endian};
@@ -44,6 +45,60 @@ fn arrays_maps_and_structs() {
         ),
         "[{x: 1.0, wkb: NULL, srid: NULL}, NULL]"
     );
+}
+
+/// A string of digits is a number as well as base64.
+#[test]
+fn what_strings_of_decimals_are_is_said() {
+    use DecimalHandling::{Auto, Precise, Text};
+    let read = |decimals, value: &str| {
+        let mut decoder = decoder(DecoderOptions {
+            columns: Some(columns_of(&[
+                ("id", T::Integer, DataType::Int64),
+                ("v", T::Decimal, DataType::Decimal128(20, 0)),
+            ])),
+            decimals,
+            ..DecoderOptions::default()
+        });
+        let message = Message::value(&format!(r#"{{"id":1,"v":{value}}}"#));
+        match feed(&mut decoder, &message).0 {
+            Pushed::Row => Ok(cell(&decoder.finish(0).unwrap().rows, "v", 0)),
+            _ => Err(Box::new(decoder.finish(0).unwrap().rejects.remove(0))),
+        }
+    };
+    for (value, decimals, becomes) in [
+        ("\"1234\"", Text, "1234"),
+        ("\"1234\"", Precise, "-2658824"),
+        ("\"-1234\"", Text, "-1234"),
+        ("\"AQI=\"", Precise, "258"),
+        ("\"AQI=\"", Auto, "258"),
+        ("\"12345\"", Auto, "12345"),
+        ("7", Text, "7"),
+        ("7", Precise, "7"),
+        ("7", Auto, "7"),
+    ] {
+        assert_eq!(
+            read(decimals, value).unwrap(),
+            becomes,
+            "{decimals:?} {value}"
+        );
+    }
+    for (value, decimals) in [
+        ("\"1234\"", Auto),
+        ("\"AQI=\"", Text),
+        ("\"12345\"", Precise),
+        ("\"1.5\"", Precise),
+    ] {
+        let reject = read(decimals, value).unwrap_err();
+        assert_eq!(reject.reason, R::TypeMismatch, "{decimals:?} {value}");
+        if decimals == Auto {
+            assert!(
+                reject.detail.contains("decimal_handling"),
+                "{}",
+                reject.detail
+            );
+        }
+    }
 }
 
 #[test]

@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use sql::change::RejectReason;
 
 use super::fault::{Fault, Step};
@@ -26,7 +25,7 @@ pub(super) struct ConnectSchema {
     items: Option<Box<ConnectSchema>>,
     keys: Option<Box<ConnectSchema>>,
     values: Option<Box<ConnectSchema>>,
-    default: Option<IgnoredAny>,
+    default: Option<serde_json::Value>,
 }
 
 /// What messages of a schema are.
@@ -46,6 +45,8 @@ pub(super) struct Row {
     pub(super) fields: Vec<WireField>,
     /// Nullable fields that have a default: converters send it in the place of null unless told not to.
     pub(super) defaults: Vec<String>,
+    /// The defaults of fields, nullable or not, written as their values are.
+    pub(super) values: Vec<(String, serde_json::Value)>,
 }
 
 /// Parses the text of a schema.
@@ -160,8 +161,11 @@ impl ConnectSchema {
                 name: name.to_owned(),
                 wire: field.wire(mysql)?,
             });
-            if field.optional && field.default.is_some() {
-                row.defaults.push(name.to_owned());
+            if let Some(value) = &field.default {
+                row.values.push((name.to_owned(), value.clone()));
+                if field.optional {
+                    row.defaults.push(name.to_owned());
+                }
             }
         }
         Ok(row)

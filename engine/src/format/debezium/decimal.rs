@@ -11,6 +11,7 @@ use super::read::Scratch;
 use super::scan::Cursor;
 use super::string::JsonText;
 use super::wire::Scalar;
+use crate::spec::model::DecimalHandling;
 
 /// The fields of a decimal with its scale.
 pub(super) const NAMES: [&str; 2] = ["scale", "value"];
@@ -45,17 +46,22 @@ pub(super) fn read(
     let integer = matches!(scalar, Scalar::Int(_));
     let schema_scale = match scalar {
         Scalar::Decimal { scale, .. } => Some(scale),
-        Scalar::AnyDecimal => column_scale.map(i32::from),
+        Scalar::AnyDecimal(DecimalHandling::Auto | DecimalHandling::Precise) => {
+            column_scale.map(i32::from)
+        }
         _ => None,
     };
-    let text_allowed = matches!(scalar, Scalar::Text | Scalar::AnyDecimal);
+    let text_allowed = matches!(
+        scalar,
+        Scalar::Text | Scalar::AnyDecimal(DecimalHandling::Auto | DecimalHandling::Text)
+    );
     match cursor.peek() {
         Some(b'"') if text_allowed || schema_scale.is_some() => {
             let Some(text) = cursor.string()? else {
                 return Err(Fault::mismatch("is no decimal", expected));
             };
             let text: &[u8] = text.decode(&mut scratch.text)?;
-            if matches!(scalar, Scalar::AnyDecimal) {
+            if matches!(scalar, Scalar::AnyDecimal(DecimalHandling::Auto)) {
                 ambiguous(text, column_scale)?;
             }
             if let Some(scale) = schema_scale
@@ -78,7 +84,7 @@ pub(super) fn read(
             }
             from_text(raw).ok_or_else(|| Fault::mismatch("is no decimal", expected))
         }
-        Some(b'{') if matches!(scalar, Scalar::VariableDecimal | Scalar::AnyDecimal) => {
+        Some(b'{') if matches!(scalar, Scalar::VariableDecimal | Scalar::AnyDecimal(_)) => {
             variable(cursor, scratch)
         }
         _ => Err(Fault::mismatch("is no decimal", expected)),
@@ -93,7 +99,7 @@ fn numeric(scalar: Scalar) -> bool {
             | Scalar::Float32
             | Scalar::Float64
             | Scalar::Decimal { .. }
-            | Scalar::AnyDecimal
+            | Scalar::AnyDecimal(_)
             | Scalar::VariableDecimal
     )
 }
@@ -108,7 +114,7 @@ fn ambiguous(text: &[u8], scale: Option<i8>) -> Step<()> {
     if both {
         return Err(Fault::mismatch(
             "is a decimal string and base64 at the same time",
-            "messages with schemas (schemas.enable=true), or the column declared TEXT",
+            "`decimal_handling: precise` or `string` in the source, as the connector's decimal.handling.mode is; or messages with schemas",
         ));
     }
     Ok(())

@@ -5,13 +5,13 @@ use sql::{Error, Result};
 
 use super::column::Column;
 use super::wire::{Scalar, StructWire, Unit, Wire, WireField};
-use crate::spec::model::{DeclaredColumn, DeclaredType};
+use crate::spec::model::{DecimalHandling, DeclaredColumn, DeclaredType};
 
 /// The wire field of a declared column.
 ///
 /// # Errors
 /// [`sql::ErrorKind::Config`] if the column's Arrow type is not one that its SQL type is decoded to.
-pub(super) fn field(column: &DeclaredColumn) -> Result<WireField> {
+pub(super) fn field(column: &DeclaredColumn, decimals: DecimalHandling) -> Result<WireField> {
     let data_type = column.field.data_type();
     let at = |error: Error| error.at(format!("columns: {}", column.field.name()));
     Column::try_new(data_type).map_err(at)?;
@@ -21,7 +21,7 @@ pub(super) fn field(column: &DeclaredColumn) -> Result<WireField> {
             column.encoding
         ))
     };
-    let wire = wire(column.encoding, data_type)
+    let wire = wire(column.encoding, data_type, decimals)
         .ok_or_else(unfit)
         .map_err(at)?;
     Ok(WireField {
@@ -30,7 +30,7 @@ pub(super) fn field(column: &DeclaredColumn) -> Result<WireField> {
     })
 }
 
-fn wire(encoding: DeclaredType, data_type: &DataType) -> Option<Wire> {
+fn wire(encoding: DeclaredType, data_type: &DataType, decimals: DecimalHandling) -> Option<Wire> {
     let scalar = match encoding {
         DeclaredType::Json => Scalar::Json,
         DeclaredType::Timestamp { precision } => Scalar::AnyTimestamp {
@@ -43,7 +43,7 @@ fn wire(encoding: DeclaredType, data_type: &DataType) -> Option<Wire> {
         },
         _ => {
             return fits(encoding, data_type)
-                .then(|| by_type(data_type))
+                .then(|| by_type(data_type, decimals))
                 .flatten();
         }
     };
@@ -72,18 +72,18 @@ fn fits(encoding: DeclaredType, data_type: &DataType) -> bool {
 }
 
 /// The wire fields of columns that were learned from messages, for a part of a message that has no schema of its own.
-pub(super) fn learned(row: &Fields) -> Vec<WireField> {
+pub(super) fn learned(row: &Fields, decimals: DecimalHandling) -> Vec<WireField> {
     let fields = row.iter().filter_map(|field| {
         Some(WireField {
             name: field.name().clone(),
-            wire: by_type(field.data_type())?,
+            wire: by_type(field.data_type(), decimals)?,
         })
     });
     fields.collect()
 }
 
 /// How a value of an Arrow type is written when nothing else is said.
-fn by_type(data_type: &DataType) -> Option<Wire> {
+fn by_type(data_type: &DataType, decimals: DecimalHandling) -> Option<Wire> {
     Some(Wire::Scalar(match data_type {
         DataType::Boolean => Scalar::Bool,
         DataType::Int8 => Scalar::Int(8),
@@ -92,7 +92,7 @@ fn by_type(data_type: &DataType) -> Option<Wire> {
         DataType::Int64 => Scalar::Int(64),
         DataType::Float32 => Scalar::Float32,
         DataType::Float64 => Scalar::Float64,
-        DataType::Decimal128(..) => Scalar::AnyDecimal,
+        DataType::Decimal128(..) => Scalar::AnyDecimal(decimals),
         DataType::Utf8 => Scalar::Text,
         DataType::Binary => Scalar::Bytes,
         DataType::Date32 => Scalar::AnyDate,
@@ -104,13 +104,15 @@ fn by_type(data_type: &DataType) -> Option<Wire> {
         },
         DataType::Timestamp(_, Some(_)) => Scalar::Instant,
         DataType::List(item) => {
-            return Some(Wire::List(Box::new(by_type(item.data_type())?)));
+            return Some(Wire::List(Box::new(by_type(item.data_type(), decimals)?)));
         }
         DataType::Map(entries, _) => {
             let DataType::Struct(fields) = entries.data_type() else {
                 return None;
             };
-            let mut parts = fields.iter().map(|field| by_type(field.data_type()));
+            let mut parts = fields
+                .iter()
+                .map(|field| by_type(field.data_type(), decimals));
             let (key, value) = (parts.next()??, parts.next()??);
             return Some(Wire::Map(Box::new(key), Box::new(value)));
         }
@@ -120,7 +122,7 @@ fn by_type(data_type: &DataType) -> Option<Wire> {
                 .map(|field| {
                     Some(WireField {
                         name: field.name().clone(),
-                        wire: by_type(field.data_type())?,
+                        wire: by_type(field.data_type(), decimals)?,
                     })
                 })
                 .collect::<Option<Vec<_>>>()?;

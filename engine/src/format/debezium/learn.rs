@@ -9,6 +9,7 @@ use sql::{Error, ErrorKind};
 
 use super::JsonDecoder;
 use super::connect::{self, Kind, Row};
+use super::default;
 use super::event::Stop;
 use super::evolve::{self, Conflict};
 use super::outputs::schema_of;
@@ -41,6 +42,7 @@ impl JsonDecoder {
                 _ => Cow::Borrowed(&after),
             };
             self.warn_of_defaults(&own, message);
+            default::learn(&mut self.defaults, &own);
             if let Some(needed) = self.needed(&own, message)? {
                 return Ok(Compiled::NewSchema(needed));
             }

@@ -22,7 +22,7 @@
 //! | dates and timestamps outside of the years 1 to 9999, infinities | a reject |
 //! | a time of 24:00:00 or more in a time column | a reject; MySQL's `TIME` is a span, so Int64 |
 //! | a decimal of more than 38 digits, or with a scale of its own per row | exact text, unless declared |
-//! | a string for a declared `DECIMAL` | base64 if it is some, else decimal text; what is both, for a scale of 0, a reject |
+//! | a string for a declared `DECIMAL` | base64 if it is some, else decimal text; what is both, for a scale of 0, a reject, unless `decimal_handling` says which |
 //! | a string for a binary column | base64, url-safe or not; a reject if it may be hexadecimal |
 //! | a double for a `REAL` column | a reject unless 32 bits hold it |
 //! | an image with none of the columns | a reject: it is another table's |
@@ -38,6 +38,7 @@ mod column;
 mod connect;
 mod decimal;
 mod declared;
+mod default;
 mod envelope;
 mod event;
 mod evolve;
@@ -67,7 +68,7 @@ mod top;
 mod unavailable;
 mod wire;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use arrow::datatypes::{Fields, SchemaRef};
 use sql::change::{Remembered, is_metadata};
@@ -88,7 +89,7 @@ use self::tables::{Membership, TableFilter};
 use self::unavailable::Placeholder;
 use crate::format::{Decoded, Decoder, Pushed, RawMessage};
 use crate::resend::{AfterJump, Memory};
-use crate::spec::model::{DeclaredColumn, SourceTables};
+use crate::spec::model::{DecimalHandling, DeclaredColumn, SourceTables};
 
 /// What Debezium writes in the place of a value that the source did not send, unless configured.
 pub const UNAVAILABLE_PLACEHOLDER: &str = "__debezium_unavailable_value";
@@ -102,6 +103,8 @@ pub struct DecoderOptions {
     pub tables: SourceTables,
     /// The row's columns; `None` learns them from the messages' schemas.
     pub columns: Option<Vec<DeclaredColumn>>,
+    /// What strings of declared decimals are.
+    pub decimals: DecimalHandling,
     /// Key columns; empty: whatever columns the Kafka keys have.
     pub key: Vec<String>,
     /// Whether `before` of a delete is a true image of the row.
@@ -123,6 +126,7 @@ impl Default for DecoderOptions {
             name: String::new(),
             tables: SourceTables::Any,
             columns: None,
+            decimals: DecimalHandling::Auto,
             key: Vec::new(),
             before_image_full: false,
             unavailable_placeholder: UNAVAILABLE_PLACEHOLDER.to_owned(),
@@ -158,6 +162,8 @@ pub struct JsonDecoder {
     tables: TableFilter,
     /// Columns whose default was warned of.
     warned: HashSet<String>,
+    /// The defaults that schemas told, as SQL writes them.
+    defaults: BTreeMap<String, String>,
     /// Present where events sent again are dropped.
     origins: Option<OriginReader>,
     memory: Option<Memory>,
@@ -176,7 +182,11 @@ impl JsonDecoder {
             )
             .expected("the text of the connector's unavailable.value.placeholder")
         })?;
-        let declared = options.columns.as_deref().map(declared_row).transpose()?;
+        let declared = options
+            .columns
+            .as_deref()
+            .map(|columns| declared_row(columns, options.decimals))
+            .transpose()?;
         let row: Fields = options
             .columns
             .iter()
@@ -200,6 +210,7 @@ impl JsonDecoder {
             key_names: HashMap::new(),
             tables: TableFilter::try_new(&options.tables, &options.name)?,
             warned: HashSet::new(),
+            defaults: BTreeMap::new(),
             origins: None,
             memory: None,
             declared,
@@ -227,7 +238,7 @@ impl JsonDecoder {
         let mut plan = Plan::new(Shape::Open, row, row, &self.outputs, declared);
         if self.declared.is_none() {
             // Keys and headers may come without schema although values have one.
-            let fields = declared::learned(&self.outputs.row);
+            let fields = declared::learned(&self.outputs.row, self.options.decimals);
             plan.key = RowReader::new(&fields, &self.outputs.places(), false);
         }
         self.schemaless = Some(Box::new(plan));
@@ -236,6 +247,9 @@ impl JsonDecoder {
     /// Decodes a message unless it is a row of a table that the source does not take.
     fn decode_ours<'a>(&mut self, message: &RawMessage<'a>) -> Result<Event<'a>, Stop> {
         let said = self.tables.ask(message)?;
+        if self.options.keyed {
+            self.tables.note(message, said);
+        }
         if said == Membership::Foreign {
             return Ok(Event::Control);
         }
@@ -246,13 +260,21 @@ impl JsonDecoder {
             Event::Null => message.key.is_some() && self.wants_tombstones(),
             _ => false,
         };
-        if said == Membership::Unsaid
-            && needs_a_table
-            && self.tables.ask_topic(message)? == Membership::Foreign
-        {
-            return Ok(Event::Control);
+        if said != Membership::Unsaid || !needs_a_table {
+            return Ok(event);
         }
-        Ok(event)
+        let known = match (&event, message.key) {
+            (Event::Null, Some(key)) => self.tables.of_tombstone(message.partition, key),
+            _ => None,
+        };
+        let membership = match known {
+            Some(known) => known,
+            None => self.tables.ask_topic(message)?,
+        };
+        Ok(match membership {
+            Membership::Foreign => Event::Control,
+            _ => event,
+        })
     }
 
     /// Decodes to these columns from now on.
@@ -274,7 +296,7 @@ impl JsonDecoder {
     }
 }
 
-fn declared_row(columns: &[DeclaredColumn]) -> Result<Row> {
+fn declared_row(columns: &[DeclaredColumn], decimals: DecimalHandling) -> Result<Row> {
     let mut row = Row::default();
     for column in columns {
         let name = column.field.name();
@@ -289,7 +311,7 @@ fn declared_row(columns: &[DeclaredColumn]) -> Result<Row> {
                 "the column `{name}` is declared twice"
             )));
         }
-        row.fields.push(declared::field(column)?);
+        row.fields.push(declared::field(column, decimals)?);
     }
     if row.fields.is_empty() {
         return Err(Error::config("no column is declared").expected("`columns:` with SQL DDL"));
@@ -323,6 +345,10 @@ impl Decoder for JsonDecoder {
         self.replace_outputs(Outputs::all(row)?)?;
         self.known = true;
         Ok(())
+    }
+
+    fn defaults(&self) -> BTreeMap<String, String> {
+        self.defaults.clone()
     }
 
     fn project(&mut self, columns: &[String]) -> Result<()> {

@@ -3,14 +3,21 @@
 //! A pattern of topics catches more than one table, and one topic may hold several. Every event is asked **before** it
 //! is decoded, so the schema of a foreign table never becomes columns. An event that does not say its table (a flattened
 //! row without `__table`) is of the table that its topic's name ends with.
+//!
+//! A tombstone says nothing but its key. It is of the table of the event before it in its partition if that has its key: so
+//! Debezium sends them. One that stands alone is ours if all that was read of its topic is, whatever the topic is called: a
+//! router may have renamed it. Else its topic's name decides, as for a row; also for one that is the first record read of its
+//! partition, whose delete was read by an earlier run, or is long compacted.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use regex::Regex;
 use sql::Error;
+use sql::change::Partition;
 
 use super::fault::Step;
+use super::origin::key_hash;
 use super::scan::Cursor;
 use crate::format::RawMessage;
 use crate::source::glob;
@@ -38,6 +45,10 @@ pub(super) struct TableFilter {
     decided: HashMap<String, bool>,
     /// Where the name of a record's table is put together.
     name: String,
+    /// Of each partition the key of the last event that says its table, hashed, and whose it is.
+    last: HashMap<Partition, (u128, Membership)>,
+    /// Topics that hold rows of other tables.
+    mixed: HashSet<String>,
 }
 
 #[derive(Debug)]
@@ -73,7 +84,36 @@ impl TableFilter {
             wanted,
             decided: HashMap::new(),
             name: String::new(),
+            last: HashMap::new(),
+            mixed: HashSet::new(),
         })
+    }
+
+    /// Remembers whose a record is, for the tombstones to come.
+    pub(super) fn note(&mut self, message: &RawMessage<'_>, said: Membership) {
+        if matches!(self.wanted, Wanted::Any) || said == Membership::Unsaid {
+            return;
+        }
+        let partition = message.partition;
+        if said == Membership::Foreign && !self.mixed.contains(&partition.topic) {
+            self.mixed.insert(partition.topic.clone());
+        }
+        let known = (key_hash(message.key.unwrap_or_default()), said);
+        match self.last.get_mut(partition) {
+            Some(last) => *last = known,
+            None => {
+                self.last.insert(partition.clone(), known);
+            }
+        }
+    }
+
+    /// Whose a tombstone is, as far as what was read before it says.
+    pub(super) fn of_tombstone(&self, partition: &Partition, key: &[u8]) -> Option<Membership> {
+        let (last, whose) = self.last.get(partition)?;
+        if *last == key_hash(key) {
+            return Some(*whose);
+        }
+        (!self.mixed.contains(&partition.topic)).then_some(Membership::Ours)
     }
 
     /// Whether the source takes a record, as far as its content says.

@@ -6,6 +6,7 @@ use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 use sql::change::utc_micros;
 
 use super::layout::Layout;
+use crate::spec::model::DecimalHandling;
 
 /// The unit of a number that stands for a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +38,8 @@ pub(super) enum Scalar {
     },
     /// `{"scale":…,"value":…}`.
     VariableDecimal,
-    /// Declared without a schema: any of the above, or decimal text; base64 has the column's scale.
-    AnyDecimal,
+    /// Declared without a schema: any of the above, or decimal text; base64 has the column's scale. What strings are is said.
+    AnyDecimal(DecimalHandling),
     /// Days since the epoch.
     Date,
     /// Days since the epoch, or `YYYY-MM-DD`.
@@ -135,7 +136,7 @@ impl Scalar {
             Self::Text | Self::Json | Self::ZonedTime | Self::VariableDecimal => DataType::Utf8,
             Self::Bytes => DataType::Binary,
             Self::Decimal { scale, precision } => decimal_type(scale, precision),
-            Self::AnyDecimal => decimal_type(0, None),
+            Self::AnyDecimal(_) => decimal_type(0, None),
             Self::Date | Self::AnyDate | Self::IsoDate | Self::StructuredDate => DataType::Date32,
             Self::Time(_) | Self::AnyTime(_) | Self::IsoTime | Self::StructuredTime => {
                 DataType::Time64(TimeUnit::Microsecond)
@@ -159,7 +160,15 @@ impl Scalar {
             Self::Bytes => "base64",
             Self::Decimal { .. } => "base64 of the unscaled value, or a number",
             Self::VariableDecimal => "an object with `scale` and `value`",
-            Self::AnyDecimal => "base64 of an unscaled value, a decimal string or a number",
+            Self::AnyDecimal(DecimalHandling::Auto) => {
+                "base64 of an unscaled value, a decimal string or a number"
+            }
+            Self::AnyDecimal(DecimalHandling::Precise) => {
+                "base64 of an unscaled value or a number, as `decimal_handling: precise` says"
+            }
+            Self::AnyDecimal(DecimalHandling::Text) => {
+                "a decimal string or a number, as `decimal_handling: string` says"
+            }
             Self::Date => "days since 1970-01-01",
             Self::AnyDate => "days since 1970-01-01, or YYYY-MM-DD",
             Self::Time(_) | Self::TimeSpan(_) => "an integer, the time since midnight",

@@ -42,6 +42,8 @@ pub struct KafkaSpec {
     pub format: Format,
     /// Declared row columns (from SQL DDL), in order; `None`: types come from the messages' own schemas.
     pub columns: Option<Vec<DeclaredColumn>>,
+    /// What strings of declared decimals are.
+    pub decimal_handling: DecimalHandling,
     /// Key columns; empty: the Kafka key's columns.
     pub key: Vec<String>,
     /// Whether `before` of a delete is a true image of the row (`REPLICA IDENTITY FULL`, MySQL full images).
@@ -54,6 +56,17 @@ pub struct KafkaSpec {
     pub properties: BTreeMap<String, String>,
     /// `FILE:LINE:COLUMN (source)`, for errors found while connecting.
     pub at: String,
+}
+
+/// `decimal_handling:`, as the connector's `decimal.handling.mode` is. JSON numbers are taken in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DecimalHandling {
+    /// Base64 or decimal text, whichever a string is. One that is both is a reject.
+    Auto,
+    /// Base64 of the unscaled value.
+    Precise,
+    /// Decimal text.
+    Text,
 }
 
 /// `resends:`.

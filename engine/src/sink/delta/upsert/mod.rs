@@ -339,6 +339,10 @@ impl Sink for DeltaUpsert {
         self.sink.schema()
     }
 
+    fn added(&self) -> &[String] {
+        self.sink.added()
+    }
+
     async fn progress(&mut self) -> Result<Position> {
         self.sink.progress().await
     }

@@ -458,6 +458,10 @@ impl Sink for IcebergUpsert {
         self.sink.schema()
     }
 
+    fn added(&self) -> &[String] {
+        self.sink.added()
+    }
+
     fn sidecar(&self) -> Option<Arc<dyn Sidecar>> {
         self.sink.sidecar()
     }
