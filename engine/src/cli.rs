@@ -85,7 +85,8 @@ pub struct ValidateArgs {
     /// The files.
     #[command(flatten)]
     pub files: FileArgs,
-    /// Ask the brokers for a message whose schema tells the columns, where `source.columns` does not.
+    /// Ask the brokers for a message whose schema tells the columns, where `source.columns` does not, and an Iceberg REST
+    /// catalog whether it knows us and the table can be reached.
     #[arg(long)]
     pub connect: bool,
     /// Print the whole file as it takes effect, defaults included.

@@ -7,14 +7,28 @@ use engine::sink::{Missing, Receipt, open_with};
 use sql::ErrorKind;
 use sql::change::Partition;
 use std::sync::Arc;
+use tests::rest_catalog::Catalog;
+use tests::{full, need};
 
-use super::harness::{Bench, Kind, fitted, output, position, rows, span, step};
+use super::harness::{Bench, Kind, fitted, output, position, rows, runtime, span, step};
 
 macro_rules! contract {
     ($($case:ident),* $(,)?) => {
         contract!(@kind memory Memory $($case)*);
         contract!(@kind delta Delta $($case)*);
         contract!(@kind iceberg Iceberg $($case)*);
+
+        /// One server for all: it is a JVM.
+        #[test]
+        fn rest() {
+            full!();
+            let catalog = need!(Catalog::start());
+            let runtime = runtime();
+            $(
+                println!("{}", stringify!($case));
+                runtime.block_on($case(Bench::rest(&catalog, catalog.url())));
+            )*
+        }
     };
     (@kind $module:ident $kind:ident $($case:ident)*) => {
         mod $module {

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::harness::{Bench, Kind, fitted, rows, step};
 
-const END: i64 = 40;
+pub const END: i64 = 40;
 
 /// Not a test: what the child processes run.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -23,7 +23,14 @@ async fn child() {
         Ok("delta") => Kind::Delta,
         _ => Kind::Iceberg,
     };
-    let bench = Bench::in_folder(kind, Path::new(&folder));
+    let bench = match std::env::var("LAKE_TEST_REST") {
+        Ok(url) => {
+            let folder = Path::new(&folder);
+            let namespace = folder.file_name().unwrap().to_str().unwrap();
+            Bench::in_rest(&url, namespace, folder)
+        }
+        Err(_) => Bench::in_folder(kind, Path::new(&folder)),
+    };
     let mut sink = bench.sink().await;
     let partition = Partition::new("db.customers", 0);
     let mut from = sink.progress().await.unwrap().get(&partition).unwrap_or(0);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use arrow::array::{AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
@@ -16,10 +17,11 @@ use engine::sink::memory::MemoryTable;
 use engine::sink::{Sink, open};
 use engine::spec::model::{
     CatalogKind, CatalogSpec, DeltaTableSpec, IcebergTableSpec, Mode, PartitionField,
-    PartitionTransform, SinkSpec, SinkTarget,
+    PartitionTransform, RestSpec, SinkSpec, SinkTarget,
 };
 use sql::change::{Partition, Position, Span};
 use tempfile::TempDir;
+use tests::rest_catalog::Catalog;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -59,7 +61,66 @@ pub fn iceberg_spec(folder: &Path) -> IcebergTableSpec {
     }
 }
 
+/// A table of its own in a REST catalog at `url`, which keeps its tables in `warehouse`.
+pub fn rest_spec(url: &str, namespace: &str) -> IcebergTableSpec {
+    IcebergTableSpec {
+        catalog: CatalogSpec {
+            name: "lake".to_owned(),
+            kind: CatalogKind::Rest(RestSpec {
+                uri: url.to_owned(),
+                warehouse: None,
+                prefix: None,
+                token: None,
+                credential: None,
+                properties: BTreeMap::new(),
+            }),
+            storage_options: BTreeMap::new(),
+        },
+        namespace: vec![namespace.to_owned()],
+        table: "customers".to_owned(),
+    }
+}
+
+pub fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+/// A name that no other table of this process has.
+pub fn fresh(name: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("{name}_{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
 impl Bench {
+    /// A table of a namespace of its own in a REST catalog, reached at `url`.
+    pub fn rest(catalog: &Catalog, url: &str) -> Self {
+        let namespace = fresh("append");
+        let folder = catalog.warehouse().join(&namespace);
+        Self::in_rest(url, &namespace, &folder)
+    }
+
+    /// The table of `namespace` in the REST catalog at `url`, which keeps it under `folder`.
+    pub fn in_rest(url: &str, namespace: &str, folder: &Path) -> Self {
+        let mut bench = Self::in_folder(Kind::Iceberg, folder);
+        bench.spec.target = SinkTarget::Iceberg(rest_spec(url, namespace));
+        bench
+    }
+
+    /// What the pipeline says of its REST catalog, to be changed.
+    pub fn rest_mut(&mut self) -> &mut RestSpec {
+        let SinkTarget::Iceberg(table) = &mut self.spec.target else {
+            panic!("no Iceberg table");
+        };
+        let CatalogKind::Rest(rest) = &mut table.catalog.kind else {
+            panic!("no REST catalog");
+        };
+        rest
+    }
+
     pub fn new(kind: Kind) -> Self {
         let temporary = TempDir::new().unwrap();
         let mut bench = Self::in_folder(kind, temporary.path());
@@ -145,7 +206,7 @@ impl Bench {
 }
 
 fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         match entry.path() {
             path if path.is_dir() => walk(&path, found),
             path => found.push(path),

@@ -1,4 +1,4 @@
-//! Lake tables: the contract of the sinks, types, refusals, crashes.
+//! Lake tables: the contract of the sinks, types, refusals, crashes, REST catalogs.
 
 mod cast;
 mod contract;
@@ -10,5 +10,6 @@ mod iceberg;
 mod maintain;
 mod quarantine;
 mod refusals;
+mod rest;
 mod types;
 mod upsert;

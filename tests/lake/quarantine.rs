@@ -85,11 +85,11 @@ fn the_default_place_is_beside_the_target() {
     let delta = Bench::in_folder(Kind::Delta, Path::new("/lake"));
     let iceberg = Bench::in_folder(Kind::Iceberg, Path::new("/lake"));
     assert_eq!(
-        default_table(&delta.spec, "customers").path,
+        default_table(&delta.spec, "customers").unwrap().path,
         "/lake/_quarantine/customers"
     );
     assert_eq!(
-        default_table(&iceberg.spec, "customers").path,
+        default_table(&iceberg.spec, "customers").unwrap().path,
         "file:///lake/_quarantine/customers"
     );
 }
@@ -97,7 +97,7 @@ fn the_default_place_is_beside_the_target() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_default_place_of_an_iceberg_target_can_be_written() {
     let bench = Bench::new(Kind::Iceberg);
-    let table = default_table(&bench.spec, "customers");
+    let table = default_table(&bench.spec, "customers").unwrap();
     let mut quarantine = Quarantine::new(table.clone(), "customers");
     assert_eq!(quarantine.write(&[reject(0, 5)], 1).await.unwrap(), 1);
     assert_eq!(offsets(&table, 0).await, [5]);

@@ -12,7 +12,7 @@ use engine::lake::delta::delta_provider;
 use engine::lake::iceberg::iceberg_provider;
 use engine::run::observer::Observers;
 use engine::run::pipeline::{Outcome, Pipeline};
-use engine::run::process::quarantine_table;
+use engine::sink::quarantine;
 use engine::source::CancellationToken;
 use engine::spec::model::{PipelineSpec, SinkTarget};
 use engine::telemetry::{Health, Metrics};
@@ -116,7 +116,9 @@ impl Job {
 
     /// A query of the quarantine, which is `t`.
     pub async fn quarantine(&self, sql: &str) -> Vec<String> {
-        let table = delta_provider(&quarantine_table(&self.spec())).await;
+        let spec = self.spec();
+        let table = quarantine::table(&spec.pipeline, &spec.sink).unwrap();
+        let table = delta_provider(&table).await;
         query(table.unwrap(), sql).await
     }
 

@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
+use engine::sink::quarantine::default_table;
 use engine::spec::model::{
-    Bootstrap, CatalogKind, PartitionTransform, SinkTarget, SourceSpec, TableKind, Topics, Trigger,
+    Bootstrap, CatalogKind, PartitionTransform, RestSpec, SinkTarget, SourceSpec, TableKind,
+    Topics, Trigger,
 };
-use engine::spec::nearest;
+use engine::spec::{nearest, show_defaults};
 
 use super::{env, good, minimal, parse};
 
@@ -174,6 +176,74 @@ fn files_are_relative_to_the_pipeline_and_tables_to_the_working_folder() {
     assert_eq!(sink.path, working.join("out").display().to_string());
 }
 
+/// The sink of a pipeline whose catalog is this.
+fn with_catalog(catalog: &str) -> engine::spec::model::PipelineSpec {
+    let sink =
+        format!("sink:\n  type: iceberg\n  mode: append\n  table: a.b\n  catalog: {catalog}\n");
+    good(&minimal("").replace("sink: { type: delta, path: out, mode: append }\n", &sink))
+}
+
+fn rest(spec: engine::spec::model::PipelineSpec) -> RestSpec {
+    let SinkTarget::Iceberg(table) = spec.sink.target else {
+        panic!();
+    };
+    let CatalogKind::Rest(rest) = table.catalog.kind else {
+        panic!();
+    };
+    rest
+}
+
+#[test]
+fn a_rest_catalog_is_taken_as_it_is_said() {
+    let spec = with_catalog(
+        "{ type: rest, uri: \"http://Localhost:8181/cat/\", warehouse: /wh, prefix: p, token: swordfish1, \
+         credential: \"id:swordfish2\", properties: { scope: all, header.Authorization: swordfish3 } }",
+    );
+    let shown = show_defaults(&spec);
+    assert!(!shown.contains("swordfish"), "{shown}");
+    assert!(shown.contains("scope: all"), "{shown}");
+    assert!(!format!("{spec:?}").contains("swordfish"), "{spec:?}");
+    let rest = rest(spec);
+    assert_eq!(rest.uri, "http://localhost:8181/cat");
+    assert_eq!(rest.warehouse.as_deref(), Some("/wh"));
+    assert_eq!(rest.prefix.as_deref(), Some("p"));
+    assert_eq!(rest.token.unwrap().expose(), "swordfish1");
+    assert_eq!(rest.credential.unwrap().expose(), "id:swordfish2");
+    let properties: Vec<_> = rest
+        .properties
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.expose()))
+        .collect();
+    assert_eq!(
+        properties,
+        [("header.Authorization", "swordfish3"), ("scope", "all")]
+    );
+}
+
+#[test]
+fn a_rest_catalog_needs_only_its_address_and_a_place_for_rejects() {
+    let spec = with_catalog("{ type: rest, uri: \"https://catalog\", warehouse: \"file:///wh\" }");
+    assert_eq!(
+        default_table(&spec.sink, "p").unwrap().path,
+        "file:///wh/_quarantine/p"
+    );
+    // What was filled in parses again, to the same.
+    let shown = show_defaults(&spec);
+    assert_eq!(rest(good(&shown)), rest(spec));
+    let elsewhere = minimal("")
+        .replace("{ name: p }", "{ name: p, on_error: { table: { type: delta, path: /rejects } } }")
+        .replace(
+            "sink: { type: delta, path: out, mode: append }\n",
+            "sink: { type: iceberg, mode: append, table: a.b, catalog: { type: rest, uri: \"http://c\" } }\n",
+        );
+    let spec = good(&elsewhere);
+    let rejects = spec.pipeline.on_error.table.clone().unwrap().path;
+    assert_eq!(rejects, "/rejects");
+    let rest = rest(spec);
+    assert_eq!((rest.uri.as_str(), rest.warehouse), ("http://c", None));
+    assert_eq!((rest.token, rest.credential), (None, None));
+}
+
 #[test]
 fn a_sqlite_catalog_is_absolute_encoded_and_writable() {
     let uri = |uri: &str| {
@@ -186,7 +256,9 @@ fn a_sqlite_catalog_is_absolute_encoded_and_writable() {
         let SinkTarget::Iceberg(table) = spec.sink.target else {
             panic!();
         };
-        let CatalogKind::Sql { uri, warehouse } = table.catalog.kind;
+        let CatalogKind::Sql { uri, warehouse } = table.catalog.kind else {
+            panic!();
+        };
         assert_eq!(warehouse, "file:///wh/x");
         uri
     };

@@ -20,6 +20,7 @@ pub mod judge;
 pub mod kafka;
 pub mod mariadb;
 pub mod maven;
+pub mod meddler;
 pub mod minio;
 pub mod mysql;
 pub mod note;

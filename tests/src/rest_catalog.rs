@@ -1,6 +1,6 @@
 //! A real Iceberg REST catalog: the server that Apache Iceberg tests its own clients with.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub struct Catalog {
     properties: Vec<(String, String)>,
     // Before the folder: the process must be gone when the folder goes.
     child: Option<Child>,
-    _folder: Option<TempDir>,
+    folder: Option<TempDir>,
 }
 
 impl Catalog {
@@ -46,7 +46,7 @@ impl Catalog {
                     url: url.trim_end_matches('/').to_owned(),
                     properties: Vec::new(),
                     child: None,
-                    _folder: None,
+                    folder: None,
                 })
             }
             _ => Self::start(),
@@ -119,13 +119,22 @@ impl Catalog {
             url,
             properties,
             child: Some(child),
-            _folder: Some(folder),
+            folder: Some(folder),
         })
     }
 
     /// `http://host:port`.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The folder that our own catalog keeps its tables in: `NAMESPACE/TABLE` under it.
+    ///
+    /// # Panics
+    /// For a catalog that is not ours, or is on an object store.
+    pub fn warehouse(&self) -> PathBuf {
+        let folder = self.folder.as_ref().expect("a catalog of our own");
+        folder.path().join("warehouse")
     }
 
     /// What a client has to know beside the address: where the object store is, and the keys. Names as pyiceberg,
@@ -164,6 +173,11 @@ impl Catalog {
     /// Reads `namespace.table` by pyiceberg.
     pub fn read(&self, readers: &Readers, table: &str) -> Table {
         self.script(readers, "read", table)
+    }
+
+    /// Reads `namespace.table` by DuckDB, from the metadata file that the catalog names.
+    pub fn read_by_duckdb(&self, readers: &Readers, table: &str) -> Table {
+        self.script(readers, "duckdb", table)
     }
 
     fn script(&self, readers: &Readers, verb: &str, table: &str) -> Table {

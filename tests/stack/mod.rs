@@ -13,6 +13,7 @@ mod harness;
 mod pipeline;
 mod readme;
 mod replayer;
+mod rest;
 mod transactions;
 mod truth;
 mod workload;

@@ -7,7 +7,7 @@ use datafusion::sql::TableReference;
 use sql::{Error, Result};
 
 use super::files::{environment, expand};
-use crate::run::process::quarantine_table;
+use crate::sink::quarantine;
 use crate::spec;
 use crate::spec::model::{DeltaTableSpec, IcebergTableSpec, PipelineSpec, SinkTarget};
 
@@ -135,11 +135,14 @@ fn add(tables: &mut Vec<KnownTable>, pipeline: Arc<PipelineSpec>) {
             pipeline: pipeline.clone(),
         });
     }
-    tables.push(KnownTable {
-        name: TableReference::partial("quarantine", pipeline.pipeline.name.as_str()),
-        kind: KnownKind::Quarantine(quarantine_table(&pipeline)),
-        pipeline: pipeline.clone(),
-    });
+    // A checked file always has one.
+    if let Ok(rejects) = quarantine::table(&pipeline.pipeline, &pipeline.sink) {
+        tables.push(KnownTable {
+            name: TableReference::partial("quarantine", pipeline.pipeline.name.as_str()),
+            kind: KnownKind::Quarantine(rejects),
+            pipeline: pipeline.clone(),
+        });
+    }
     let source = TableReference::partial(pipeline.pipeline.name.as_str(), pipeline.source.name());
     tables.push(KnownTable {
         name: source,

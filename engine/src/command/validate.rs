@@ -6,12 +6,14 @@ use sql::Result;
 use super::files::load;
 use super::print::Output;
 use crate::cli::ValidateArgs;
+use crate::lake::catalog::{Absent, OpenCatalog};
+use crate::lake::iceberg::identifier;
 use crate::lake::partitions::check_new_partitions;
 use crate::lake::schema::{TableFormat, target_schema};
 use crate::lake::shape::no_partition_column;
 use crate::run::pipeline::{describe_sink, plan};
 use crate::source::{self, Discovered};
-use crate::spec::model::{Mode, PipelineSpec, SinkTarget};
+use crate::spec::model::{CatalogKind, Mode, PipelineSpec, SinkSpec, SinkTarget};
 use crate::spec::show_defaults;
 use crate::transform::Transform;
 use crate::upsert::UpsertPlan;
@@ -27,6 +29,9 @@ pub async fn validate(args: ValidateArgs) -> Result<()> {
         if args.show_defaults {
             out.line(show_defaults(&spec).trim_end())?;
             continue;
+        }
+        if args.connect {
+            check_catalog(&spec.sink).await?;
         }
         match check(&spec, args.connect).await? {
             Some(columns) => {
@@ -59,6 +64,19 @@ async fn check(spec: &PipelineSpec, connect: bool) -> Result<Option<Schema>> {
     };
     let (_, target) = planned(spec, &known).await?;
     Ok(Some(target))
+}
+
+/// Whether the target's catalog answers, knows us, and has a table that the engine can reach, if it has it at all. A catalog that
+/// is a file may be made by the first run.
+async fn check_catalog(sink: &SinkSpec) -> Result<()> {
+    let SinkTarget::Iceberg(table) = &sink.target else {
+        return Ok(());
+    };
+    if let CatalogKind::Rest(_) = &table.catalog.kind {
+        let catalog = OpenCatalog::open(&table.catalog, Absent::Refuse).await?;
+        catalog.load(&identifier(table)?).await?;
+    }
+    Ok(())
 }
 
 /// The transform of a pipeline and the target's columns, checked against each other, the rules and the partitioning.

@@ -21,9 +21,9 @@ use crate::lake::cast::Caster;
 use crate::maintain::{Policy, Report};
 use crate::quality::rules::{Judged, RuleCount};
 use crate::resend::WindowStore;
-use crate::sink::quarantine::{Quarantine, default_table};
+use crate::sink::quarantine::{self, Quarantine};
 use crate::sink::{Receipt, Sidecar, Target, failpoint};
-use crate::spec::model::{DeltaTableSpec, Mode, OnErrorPolicy, PipelineSpec, TableKind, TableSpec};
+use crate::spec::model::{Mode, OnErrorPolicy, PipelineSpec, TableKind, TableSpec};
 use crate::telemetry::{BatchReport, StageTimes};
 use crate::transform::{Lookup, Transform, lookups};
 use crate::upsert::{Upsert, UpsertPlan};
@@ -94,7 +94,8 @@ impl Processor {
         observer: Arc<Observer>,
     ) -> Result<Self> {
         let shape = shape(&spec, &transform, &target, key)?;
-        let quarantine = Quarantine::new(quarantine_table(&spec), spec.pipeline.name.as_str());
+        let rejects = quarantine::table(&spec.pipeline, &spec.sink)?;
+        let quarantine = Quarantine::new(rejects, spec.pipeline.name.as_str());
         let error_rate = spec.pipeline.on_error.max_rate.map(ErrorRate::new);
         let lookups_read = Instant::now();
         Ok(Self {
@@ -405,12 +406,6 @@ impl Processor {
         report.lag_records = lag;
         report
     }
-}
-
-/// Where a pipeline's rejects go.
-pub fn quarantine_table(spec: &PipelineSpec) -> DeltaTableSpec {
-    let configured = spec.pipeline.on_error.table.clone();
-    configured.unwrap_or_else(|| default_table(&spec.sink, &spec.pipeline.name))
 }
 
 /// The lookups of `tables:`, as they are now.

@@ -19,7 +19,7 @@ use super::Sink as _;
 use super::delta::DeltaSink;
 use crate::lake::cast::Caster;
 use crate::lake::shape::Missing;
-use crate::spec::model::{CatalogKind, DeltaTableSpec, SinkSpec, SinkTarget};
+use crate::spec::model::{CatalogKind, DeltaTableSpec, PipelineBlock, SinkSpec, SinkTarget};
 
 /// Attempts against another engine that writes the same quarantine.
 const MAX_ATTEMPTS: u32 = 10;
@@ -32,28 +32,52 @@ pub struct Quarantine {
     sink: Option<DeltaSink>,
 }
 
+/// Where a pipeline's rejects go.
+///
+/// # Errors
+/// As [`default_table`], if its file does not say it.
+pub fn table(pipeline: &PipelineBlock, sink: &SinkSpec) -> Result<DeltaTableSpec> {
+    match &pipeline.on_error.table {
+        Some(table) => Ok(table.clone()),
+        None => default_table(sink, &pipeline.name),
+    }
+}
+
 /// Where a pipeline's rejects go if its file does not say: `_quarantine/<pipeline>` beside a Delta target's folder, or in an
 /// Iceberg target's warehouse.
-pub fn default_table(sink: &SinkSpec, pipeline: &str) -> DeltaTableSpec {
+///
+/// # Errors
+/// [`ErrorKind::Config`] if the warehouse is no folder that is known: a REST catalog's may be just a name.
+pub fn default_table(sink: &SinkSpec, pipeline: &str) -> Result<DeltaTableSpec> {
     let (folder, storage_options) = match &sink.target {
         SinkTarget::Delta(table) => {
             let path = table.path.trim_end_matches('/');
             let parent = path.rsplit_once('/').map_or(".", |(parent, _)| parent);
-            (parent, table.storage_options.clone())
+            (Some(parent), &table.storage_options)
         }
         SinkTarget::Iceberg(table) => {
-            let CatalogKind::Sql { warehouse, .. } = &table.catalog.kind;
-            (
-                warehouse.trim_end_matches('/'),
-                table.catalog.storage_options.clone(),
-            )
+            let warehouse = match &table.catalog.kind {
+                CatalogKind::Sql { warehouse, .. } => Some(warehouse.as_str()),
+                CatalogKind::Rest(rest) => rest.warehouse.as_deref().filter(|warehouse| {
+                    warehouse.starts_with("file:///") || warehouse.starts_with('/')
+                }),
+            };
+            (warehouse, &table.catalog.storage_options)
         }
     };
-    DeltaTableSpec {
-        path: format!("{folder}/_quarantine/{pipeline}"),
-        storage_options,
+    let Some(folder) = folder else {
+        return Err(
+            Error::config("nothing says where records go that become no rows")
+                .at(&sink.at)
+                .expected("`pipeline.on_error.table`, or a catalog whose `warehouse` is a folder")
+                .remedy("add `on_error: { table: { type: delta, path: … } }` to `pipeline`"),
+        );
+    };
+    Ok(DeltaTableSpec {
+        path: format!("{}/_quarantine/{pipeline}", folder.trim_end_matches('/')),
+        storage_options: storage_options.clone(),
         properties: BTreeMap::new(),
-    }
+    })
 }
 
 /// The quarantine table's columns.

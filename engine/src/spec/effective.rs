@@ -7,7 +7,10 @@ use super::model::PipelineSpec;
 use super::tree::{Node, Scalar, Style, Value};
 
 /// Parts of a key's name that make its value a secret.
-const SECRET: [&str; 8] = [
+const SECRET: [&str; 11] = [
+    "authorization",
+    "api-key",
+    "cookie",
     "password",
     "secret",
     "token",
@@ -104,7 +107,7 @@ pub fn show_defaults(spec: &PipelineSpec) -> String {
 
 fn write_map(out: &mut String, lines: &[(String, Line)], indent: usize) {
     for (key, line) in lines {
-        let hidden = is_secret(key).then(|| Shown::text("***"));
+        let hidden = (line.said && is_secret(key)).then(|| Shown::text("***"));
         let shown = hidden.as_ref().unwrap_or(&line.shown);
         let comment = match (line.said, line.note) {
             (true, _) => String::new(),

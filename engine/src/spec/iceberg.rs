@@ -8,7 +8,13 @@ use super::block::{Block, short};
 use super::effective::Shown;
 use super::field::Field;
 use super::model::{CatalogKind, CatalogSpec, DeltaTableSpec, IcebergTableSpec};
-use super::paths;
+use super::{paths, rest};
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Sql,
+    Rest,
+}
 
 /// Reads `path` and `storage_options`.
 pub(super) fn delta_table(block: &mut Block<'_>) -> Result<DeltaTableSpec> {
@@ -25,22 +31,34 @@ pub(super) fn delta_table(block: &mut Block<'_>) -> Result<DeltaTableSpec> {
 /// Reads `catalog`, `table` and `storage_options`.
 pub(super) fn iceberg_table(block: &mut Block<'_>) -> Result<IcebergTableSpec> {
     let mut catalog = block.block("catalog")?;
-    let kind = catalog.required("type", "`sql`")?;
-    kind.choice(&[("sql", ())], &["rest", "glue", "hive", "hadoop"])?;
-    catalog.only(&["type", "name", "uri", "warehouse"], &["storage_options"])?;
+    let kind = catalog.required("type", "`sql` or `rest`")?;
+    let words = [("sql", Kind::Sql), ("rest", Kind::Rest)];
+    let kind = kind.choice(&words, &["glue", "hive", "hadoop"])?;
+    let own: &[&str] = match kind {
+        Kind::Sql => &[],
+        Kind::Rest => &["prefix", "token", "credential", "properties"],
+    };
+    let known = ["type", "name", "uri", "warehouse"];
+    catalog.only(&[&known, own].concat(), &["storage_options"])?;
     let name = catalog.value("name", "iceberg", catalog_name)?;
-    let uri = sqlite_uri(&mut catalog)?;
-    let warehouse = catalog.required("warehouse", "the folder that tables are made in")?;
-    let warehouse = paths::local(&warehouse, &warehouse.context.working, &warehouse.text()?)?;
-    catalog.resolved("warehouse", &warehouse);
-    let warehouse = format!("file://{warehouse}");
+    let kind = match kind {
+        Kind::Sql => {
+            let uri = sqlite_uri(&mut catalog)?;
+            let folder = catalog.required("warehouse", "the folder that tables are made in")?;
+            let folder = paths::local(&folder, &folder.context.working, &folder.text()?)?;
+            catalog.resolved("warehouse", &folder);
+            let warehouse = format!("file://{folder}");
+            CatalogKind::Sql { uri, warehouse }
+        }
+        Kind::Rest => CatalogKind::Rest(rest::read(&mut catalog)?),
+    };
     block.close("catalog", catalog);
     let table = block.required("table", "`namespace.table`")?;
     let (namespace, table) = table_name(&table)?;
     Ok(IcebergTableSpec {
         catalog: CatalogSpec {
             name,
-            kind: CatalogKind::Sql { uri, warehouse },
+            kind,
             storage_options: storage_options(block)?,
         },
         namespace,

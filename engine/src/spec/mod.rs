@@ -23,6 +23,7 @@ mod overrides;
 mod paths;
 mod pipeline;
 mod properties;
+mod rest;
 mod sink;
 mod statements;
 mod tables;
@@ -41,6 +42,8 @@ pub use units::{duration, size};
 use block::Context;
 use field::Field;
 use model::PipelineSpec;
+
+use crate::sink::quarantine;
 
 /// The largest file that is read, in bytes.
 const MAX_FILE: u64 = 1 << 20;
@@ -136,6 +139,7 @@ fn read(root: &Field<'_>, file: std::path::PathBuf) -> Result<PipelineSpec> {
     let tables = tables::read(&mut block, source.name())?;
     let functions = statements::functions(&mut block)?;
     let sink = sink::read(&mut block)?;
+    quarantine::table(&pipeline, &sink)?;
     let maintenance = maintenance::read(&mut block)?;
     let observability = observability::read(&mut block)?;
     Ok(PipelineSpec {

@@ -7,11 +7,13 @@ use arrow::datatypes::{DataType, Field, Schema};
 use engine::sink::Receipt;
 use sql::ErrorKind;
 use sql::change::NetChange;
+use tests::rest_catalog::Catalog;
+use tests::{full, need};
 
 use super::harness::{
     Bench, Kind, Shape, TOPIC, Writer, change, ids, many, plain, shown, truncate,
 };
-use crate::lake::harness::{position, span, step};
+use crate::lake::harness::{position, runtime, span, step};
 
 macro_rules! contract {
     ($($case:ident),* $(,)?) => {
@@ -22,6 +24,20 @@ macro_rules! contract {
         contract!(@kind partitioned_iceberg Iceberg partitioned $($case)*);
         contract!(@copied copied_iceberg Iceberg plain $($case)*);
         contract!(@copied copied_partitioned_iceberg Iceberg partitioned $($case)*);
+
+        /// One server for all: it is a JVM.
+        #[test]
+        fn rest() {
+            full!();
+            let catalog = need!(Catalog::start());
+            let runtime = runtime();
+            for shape in [Shape::plain(), Shape::partitioned(), Shape::plain().copied()] {
+                $(
+                    println!("{} {shape:?}", stringify!($case));
+                    runtime.block_on($case(Bench::rest(&catalog, catalog.url(), shape.clone())));
+                )*
+            }
+        }
     };
     (@kind $module:ident $kind:ident $shape:ident $($case:ident)*) => {
         contract!(@module $module $kind (Shape::$shape()) $($case)*);

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::harness::{Bench, Kind, Plain, Shape, TOPIC, change};
 use crate::lake::harness::step;
 
-const END: i64 = 6;
+pub const END: i64 = 6;
 
 /// What happens at an offset: some rows are new, some change, some go, one moves.
 fn at(offset: i64) -> (Vec<Plain<'static>>, Vec<i64>) {
@@ -21,7 +21,7 @@ fn at(offset: i64) -> (Vec<Plain<'static>>, Vec<i64>) {
     (rows.collect(), vec![offset - 1, offset - 3])
 }
 
-fn expected(end: i64) -> Vec<String> {
+pub fn expected(end: i64) -> Vec<String> {
     let mut model = BTreeMap::new();
     for offset in 0..end {
         let (rows, deletes) = at(offset);
@@ -36,7 +36,7 @@ fn expected(end: i64) -> Vec<String> {
     rows
 }
 
-fn shape() -> Shape {
+pub fn shape() -> Shape {
     Shape::partitioned()
 }
 
@@ -53,7 +53,14 @@ async fn child() {
         Ok("copied iceberg") => (Kind::Iceberg, shape().copied()),
         _ => (Kind::Delta, shape()),
     };
-    let bench = Bench::in_folder(kind, shape, Path::new(&folder));
+    let bench = match std::env::var("UPSERT_TEST_REST") {
+        Ok(url) => {
+            let folder = Path::new(&folder);
+            let namespace = folder.file_name().unwrap().to_str().unwrap();
+            Bench::in_rest(&url, namespace, shape, folder)
+        }
+        Err(_) => Bench::in_folder(kind, shape, Path::new(&folder)),
+    };
     let mut sink = bench.sink().await;
     let stored = sink.progress().await.unwrap();
     let mut from = stored.get(&Partition::new(TOPIC, 0)).unwrap_or(0);

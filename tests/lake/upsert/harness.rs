@@ -16,12 +16,15 @@ use engine::sink::delta::DeltaUpsert;
 use engine::sink::iceberg::IcebergUpsert;
 use engine::sink::memory::MemoryTable;
 use engine::sink::{Missing, Receipt, UpsertSink};
-use engine::spec::model::{DeltaTableSpec, PartitionField, PartitionTransform, WriteMode};
+use engine::spec::model::{
+    DeltaTableSpec, IcebergTableSpec, PartitionField, PartitionTransform, WriteMode,
+};
 use serde_json::Value;
 use sql::change::{NetChange, Partition, Span};
 use tempfile::TempDir;
+use tests::rest_catalog::Catalog;
 
-use crate::lake::harness::{delta_spec, iceberg_spec, span};
+use crate::lake::harness::{delta_spec, fresh, iceberg_spec, rest_spec, span};
 
 pub use crate::lake::harness::Kind;
 
@@ -88,6 +91,8 @@ pub struct Bench {
     pub shape: Shape,
     pub memory: MemoryTable,
     pub folder: PathBuf,
+    /// The table in a REST catalog, if it is not in an SQLite catalog of the folder.
+    rest: Option<IcebergTableSpec>,
     _temporary: Option<TempDir>,
 }
 
@@ -105,8 +110,30 @@ impl Bench {
             memory: MemoryTable::new(Arc::new(shape.schema.clone())),
             shape,
             folder: folder.join("table"),
+            rest: None,
             _temporary: None,
         }
+    }
+
+    /// A table of a namespace of its own in a REST catalog, reached at `url`.
+    pub fn rest(catalog: &Catalog, url: &str, shape: Shape) -> Self {
+        let namespace = fresh("upsert");
+        let folder = catalog.warehouse().join(&namespace);
+        Self::in_rest(url, &namespace, shape, &folder)
+    }
+
+    /// The table of `namespace` in the REST catalog at `url`, which keeps it under `folder`.
+    pub fn in_rest(url: &str, namespace: &str, shape: Shape, folder: &Path) -> Self {
+        let mut bench = Self::in_folder(Kind::Iceberg, shape, folder);
+        bench.folder = folder.to_owned();
+        bench.rest = Some(rest_spec(url, namespace));
+        bench
+    }
+
+    fn iceberg_spec(&self) -> IcebergTableSpec {
+        self.rest
+            .clone()
+            .unwrap_or_else(|| iceberg_spec(&self.folder))
     }
 
     pub fn spec(&self) -> DeltaTableSpec {
@@ -141,7 +168,7 @@ impl Bench {
         let target = target_schema(&self.shape.schema, TableFormat::Iceberg)?;
         let partitions: Vec<_> = self.shape.partition_by.iter().map(|by| field(by)).collect();
         IcebergUpsert::open(
-            &iceberg_spec(&self.folder),
+            &self.iceberg_spec(),
             pipeline,
             &target,
             &partitions,
@@ -173,7 +200,7 @@ impl Bench {
             return Arc::new(MemTable::try_new(schema, vec![rows]).unwrap());
         }
         if self.kind == Kind::Iceberg {
-            return iceberg_provider(&iceberg_spec(&self.folder)).await.unwrap();
+            return iceberg_provider(&self.iceberg_spec()).await.unwrap();
         }
         delta_provider(&self.spec()).await.unwrap()
     }

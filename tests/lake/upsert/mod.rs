@@ -2,7 +2,7 @@
 
 mod contract;
 mod copied;
-mod crash;
+pub mod crash;
 mod delta;
 pub mod feed;
 pub mod harness;

@@ -1,44 +1,25 @@
 //! The compare-and-swap of a commit, on the table that was checked and on no other.
 //!
 //! The library's transaction loads the table anew before it applies its actions, and swaps with the catalog's own
-//! update, which loads it once more. [`Guard`] hands it the table whose positions were checked, and swaps from that
-//! one's metadata file. So check and swap use one base, and a commit reads nothing that it has already.
+//! update, which may load it once more. [`Guard`] hands it the table whose positions were checked, and swaps from that
+//! one. So check and swap use one base, and a commit reads nothing that it has already.
 
 use std::collections::{HashMap, HashSet};
-use std::str::FromStr as _;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use iceberg::spec::TableMetadata;
 use iceberg::table::Table;
 use iceberg::transaction::Transaction;
 use iceberg::{
-    Catalog, Error as IcebergError, ErrorKind as IcebergKind, MetadataLocation, Namespace,
-    NamespaceIdent, Result as IcebergResult, TableCommit, TableCreation, TableIdent,
-    TableRequirement, TableUpdate,
+    Catalog, Error as IcebergError, ErrorKind as IcebergKind, Namespace, NamespaceIdent,
+    Result as IcebergResult, TableCommit, TableCreation, TableIdent, TableRequirement, TableUpdate,
 };
+use parking_lot::Mutex;
 
 use super::{IcebergSink, dated};
 use crate::clock;
-use crate::lake::catalog::OpenCatalog;
+use crate::lake::catalog::{Failed, OpenCatalog};
 use crate::sink::failpoint;
-
-/// A failed swap.
-#[derive(Debug, thiserror::Error)]
-#[error("{error}")]
-pub(super) struct Failed {
-    #[source]
-    pub(super) error: IcebergError,
-    /// Whether it may have been made all the same.
-    pub(super) unclear: bool,
-}
-
-impl Failed {
-    /// Whether another writer was faster, for certain.
-    pub(super) fn is_conflict(&self) -> bool {
-        !self.unclear && self.error.kind() == IcebergKind::CatalogCommitConflicts
-    }
-}
 
 #[derive(Debug)]
 struct Guard<'a> {
@@ -46,28 +27,8 @@ struct Guard<'a> {
     base: &'a Table,
     /// What the library may see in its place.
     aged: Option<Table>,
-    /// The swap was asked for and not answered.
-    unclear: AtomicBool,
-}
-
-impl OpenCatalog {
-    /// `base` after `updates`, whose snapshots are dated no earlier than `base`.
-    fn staged(
-        &self,
-        requirements: &[TableRequirement],
-        updates: Vec<TableUpdate>,
-        base: &Table,
-    ) -> IcebergResult<Table> {
-        for requirement in requirements {
-            requirement.check(Some(base.metadata()))?;
-        }
-        let metadata = dated::applied(updates, base)?;
-        let location = MetadataLocation::from_str(base.metadata_location_result()?)?
-            .with_next_version()
-            .with_new_metadata(&metadata)
-            .to_string();
-        self.table(base.identifier(), location, metadata)
-    }
+    /// What the library's own error cannot say.
+    failed: Mutex<Option<Failed>>,
 }
 
 impl IcebergSink {
@@ -80,24 +41,21 @@ impl IcebergSink {
             return Ok(None);
         }
         let aged = dated::aged(metadata, now)?;
-        let location = self.table.metadata_location_result()?.to_owned();
-        let table = self
-            .catalog
-            .table(self.table.identifier(), location, aged)?;
-        Ok(Some(table))
+        self.catalog.with_metadata(&self.table, aged).map(Some)
     }
 
     /// Commits `transaction`, which was made from the sink's table, to that very table.
     pub(super) async fn swap(&mut self, transaction: Transaction) -> Result<(), Failed> {
-        let aged = self.aged().map_err(|error| Failed {
-            error,
-            unclear: false,
-        })?;
+        let aged = self.aged()?;
         let guard = Guard::new(&self.catalog, &self.table, aged);
         let done = transaction.commit(&guard).await;
-        let unclear = guard.unclear.load(Ordering::Relaxed);
-        let table = done.map_err(|error| Failed { error, unclear })?;
-        self.moved_to(table).await
+        let table = match (done, guard.failed.into_inner()) {
+            (Ok(table), _) => table,
+            (Err(_), Some(failed)) => return Err(failed),
+            (Err(error), None) => return Err(Failed::from(error)),
+        };
+        self.moved_to(table).await;
+        Ok(())
     }
 
     /// Commits `updates`, which were made from the sink's table, to that very table.
@@ -107,23 +65,21 @@ impl IcebergSink {
         updates: Vec<TableUpdate>,
     ) -> Result<(), Failed> {
         let guard = Guard::new(&self.catalog, &self.table, None);
-        let staged = self.catalog.staged(requirements, updates, &self.table);
-        let done = match staged {
-            Ok(staged) => guard.exchange(staged).await,
-            Err(error) => Err(error),
-        };
-        let unclear = guard.unclear.load(Ordering::Relaxed);
-        let table = done.map_err(|error| Failed { error, unclear })?;
-        self.moved_to(table).await
+        let table = guard.exchange(requirements, updates).await?;
+        self.moved_to(table).await;
+        Ok(())
     }
 
-    async fn moved_to(&mut self, table: Table) -> Result<(), Failed> {
-        let old = dropped_metadata(self.table.metadata(), table.metadata());
+    async fn moved_to(&mut self, table: Table) {
+        let old = if self.catalog.leaves_metadata_files() {
+            dropped_metadata(self.table.metadata(), table.metadata())
+        } else {
+            Vec::new()
+        };
         self.table = table;
         for location in old {
             self.delete(&location).await;
         }
-        Ok(())
     }
 }
 
@@ -148,14 +104,6 @@ fn dropped_metadata(old: &TableMetadata, new: &TableMetadata) -> Vec<String> {
         .collect()
 }
 
-fn conflict(table: &TableIdent) -> IcebergError {
-    // Not marked as retryable: only the sink may try again, after it has looked at the positions.
-    IcebergError::new(
-        IcebergKind::CatalogCommitConflicts,
-        format!("another writer committed {table} first"),
-    )
-}
-
 fn foreign<T>(what: &str) -> IcebergResult<T> {
     Err(IcebergError::new(
         IcebergKind::FeatureUnsupported,
@@ -169,41 +117,22 @@ impl<'a> Guard<'a> {
             catalog,
             base,
             aged,
-            unclear: AtomicBool::new(false),
+            failed: Mutex::new(None),
         }
     }
 
-    /// Writes the metadata file of `staged` and moves the catalog to it, if it still stands at the base.
-    async fn exchange(&self, staged: Table) -> IcebergResult<Table> {
-        let ident = staged.identifier().clone();
-        let from = self.base.metadata_location_result()?.to_owned();
-        let to = staged.metadata_location_result()?.to_owned();
-        staged
-            .metadata()
-            .write_to(self.catalog.file_io(), &MetadataLocation::from_str(&to)?)
-            .await?;
-        self.unclear.store(true, Ordering::Relaxed);
-        let swapped = self
+    async fn exchange(
+        &self,
+        requirements: &[TableRequirement],
+        updates: Vec<TableUpdate>,
+    ) -> Result<Table, Failed> {
+        let updates = dated::dated(updates, self.base.metadata())?;
+        let table = self
             .catalog
-            .swap(&ident, &from, &to)
-            .await
-            .map_err(|error| {
-                IcebergError::new(IcebergKind::Unexpected, "the catalog did not answer")
-                    .with_source(error)
-            })?;
-        failpoint::lose_answer("in_commit").map_err(|error| {
-            IcebergError::new(IcebergKind::Unexpected, "the catalog did not answer")
-                .with_source(error)
-        })?;
-        self.unclear.store(false, Ordering::Relaxed);
-        if swapped {
-            return Ok(staged);
-        }
-        let unused = self.catalog.file_io().delete(&to).await;
-        if let Err(error) = unused {
-            tracing::debug!(path = to, error = %error, "cannot delete an unused file");
-        }
-        Err(conflict(&ident))
+            .commit(self.base, requirements, updates)
+            .await?;
+        failpoint::lose_answer("in_commit").map_err(Failed::unclear)?;
+        Ok(table)
     }
 }
 
@@ -214,15 +143,13 @@ impl Catalog for Guard<'_> {
     }
 
     async fn update_table(&self, mut commit: TableCommit) -> IcebergResult<Table> {
-        let staged = match self.aged {
-            None => commit.apply(self.base.clone())?,
-            Some(_) => {
-                let requirements = commit.take_requirements();
-                let updates = commit.take_updates();
-                self.catalog.staged(&requirements, updates, self.base)?
-            }
-        };
-        self.exchange(staged).await
+        let requirements = commit.take_requirements();
+        let done = self.exchange(&requirements, commit.take_updates()).await;
+        done.map_err(|failed| {
+            *self.failed.lock() = Some(failed);
+            // Not marked as retryable: only the sink may try again, after it has looked at the positions.
+            IcebergError::new(IcebergKind::Unexpected, "the commit failed")
+        })
     }
 
     async fn list_namespaces(

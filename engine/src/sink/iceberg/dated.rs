@@ -6,7 +6,6 @@
 //! the library make it at all, it is shown a copy of the table whose times are not in the future.
 
 use iceberg::spec::TableMetadata;
-use iceberg::table::Table;
 use iceberg::{
     Error as IcebergError, ErrorKind as IcebergKind, Result as IcebergResult, TableUpdate,
 };
@@ -38,15 +37,14 @@ pub(super) fn aged(metadata: &TableMetadata, now: i64) -> IcebergResult<TableMet
     serde_json::from_value(copy).map_err(unreadable)
 }
 
-/// The metadata of `base` after `updates`, whose snapshots are no older than the last change of `base`.
-pub(super) fn applied(updates: Vec<TableUpdate>, base: &Table) -> IcebergResult<TableMetadata> {
-    let newest = newest(base.metadata());
-    let location = base.metadata_location_result()?.to_owned();
-    let mut builder = base.metadata().clone().into_builder(Some(location));
-    for update in updates {
-        builder = redated(update, newest)?.apply(builder)?;
-    }
-    Ok(builder.build()?.metadata)
+/// `updates` to a table of this metadata, whose snapshots are no older than its last change.
+pub(super) fn dated(
+    updates: Vec<TableUpdate>,
+    metadata: &TableMetadata,
+) -> IcebergResult<Vec<TableUpdate>> {
+    let newest = newest(metadata);
+    let updates = updates.into_iter();
+    updates.map(|update| redated(update, newest)).collect()
 }
 
 fn redated(update: TableUpdate, time: i64) -> IcebergResult<TableUpdate> {

@@ -2,8 +2,9 @@
 //!
 //! One commit makes one snapshot, also of a batch without rows. Its summary holds the positions that moved, as
 //! `engine.<pipeline>.pos.<topic>.<partition>`; table properties of the same names mirror them in the same commit, for
-//! when the snapshot has expired. The compare-and-swap is the catalog's metadata location, taken from the very table
-//! whose positions were checked: the library's own transaction would first move to a newer table without looking.
+//! when the snapshot has expired. What is compared and swapped is the catalog's metadata location, or on a REST catalog
+//! the table's snapshot, taken from the very table whose positions were checked: the library's own transaction would first
+//! move to a newer table without looking.
 
 mod append;
 mod commit;
@@ -20,7 +21,6 @@ use std::sync::atomic::AtomicU64;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
-use iceberg::TableIdent;
 use iceberg::arrow::{arrow_schema_to_schema_auto_assign_ids, schema_to_arrow_schema};
 use iceberg::spec::FormatVersion;
 use iceberg::table::Table;
@@ -31,7 +31,7 @@ use sql::{Error, ErrorKind, Result};
 use super::protocol::MAX_ATTEMPTS;
 use super::sidecar::{FileIoSidecar, Sidecar};
 use super::{Receipt, Sink};
-use crate::lake::catalog::{Absent, OpenCatalog};
+use crate::lake::catalog::{Absent, Loaded, OpenCatalog};
 use crate::lake::iceberg::{check_types, iceberg_error, identifier, shown};
 use crate::lake::partitions::check_partitions;
 use crate::lake::schema::{TableFormat, target_schema, without_metadata};
@@ -49,7 +49,6 @@ pub struct IcebergSink {
     place: String,
     pipeline: String,
     catalog: OpenCatalog,
-    ident: TableIdent,
     /// The newest table that was read or made.
     table: Table,
     /// Columns with field ids; files are written with these.
@@ -83,7 +82,6 @@ impl IcebergSink {
             place,
             pipeline: pipeline.to_owned(),
             catalog,
-            ident,
             table: table.clone(),
             file_schema: Arc::new(Schema::empty()),
             schema: Arc::new(Schema::empty()),
@@ -107,16 +105,14 @@ impl IcebergSink {
         pipeline: &str,
         key: &[String],
     ) -> Result<Option<Self>> {
-        let ident = identifier(spec)?;
         let catalog = OpenCatalog::open(&spec.catalog, Absent::Refuse).await?;
-        let Some(table) = catalog.load(&ident).await? else {
+        let Some(table) = catalog.load(&identifier(spec)?).await? else {
             return Ok(None);
         };
         let mut sink = Self {
             place: shown(spec),
             pipeline: pipeline.to_owned(),
             catalog,
-            ident,
             table: table.clone(),
             file_schema: Arc::new(Schema::empty()),
             schema: Arc::new(Schema::empty()),
@@ -150,19 +146,19 @@ impl IcebergSink {
         Ok(())
     }
 
-    /// Reads the table again if the catalog points to another metadata file than before.
+    /// Takes over the table as it is now, if it has changed.
     async fn refresh(&mut self) -> Result<()> {
-        let Some(location) = self.catalog.location(&self.ident).await? else {
-            return Err(Error::config("the table is no longer in its catalog")
-                .at(&self.place)
-                .remedy(
-                    "Restore it, or start the pipeline again to make a new one from the beginning.",
-                ));
+        let table = match self.catalog.newer(&self.table).await? {
+            Loaded::Same => return Ok(()),
+            Loaded::Table(table) => *table,
+            Loaded::Absent => {
+                return Err(Error::config("the table is no longer in its catalog")
+                    .at(&self.place)
+                    .remedy(
+                        "Restore it, or start the pipeline again to make a new one from the beginning.",
+                    ));
+            }
         };
-        if self.table.metadata_location() == Some(location.as_str()) {
-            return Ok(());
-        }
-        let table = self.catalog.read(&self.ident, location).await?;
         let before = Arc::clone(&self.schema);
         self.adopt(table)?;
         // Only columns may have come; anything else would not take the batches that are under way.
@@ -190,7 +186,12 @@ impl IcebergSink {
             // Whatever the answer was: the table says whether the columns are there.
             self.refresh().await?;
             self.adopt(self.table.clone())?;
-            lost = done.err();
+            lost = match done {
+                Err(failed) if !failed.is_conflict() && !failed.is_unclear() => {
+                    return Err(self.commit_error(failed));
+                }
+                done => done.err().map(|failed| failed.error),
+            };
         }
         let conflict = Error::new(
             ErrorKind::Conflict,
@@ -231,14 +232,14 @@ impl Sink for IcebergSink {
         let read = Arc::new(AtomicU64::new(0));
         let mut manifests = Manifests::new(Vec::new(), Arc::clone(&read));
         let reader = LakeReader {
-            file_io: self.catalog.file_io().clone(),
+            file_io: self.table.file_io().clone(),
             read,
         };
         Pass::new(self, &mut manifests, &reader, policy).run().await
     }
 
     fn sidecar(&self) -> Option<Arc<dyn Sidecar>> {
-        let files = self.catalog.file_io().clone();
+        let files = self.table.file_io().clone();
         let location = self.table.metadata().location();
         Some(Arc::new(FileIoSidecar::new(files, location)))
     }

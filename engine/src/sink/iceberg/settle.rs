@@ -5,9 +5,8 @@ use sql::{Error, ErrorKind, Result};
 use uuid::Uuid;
 
 use super::IcebergSink;
-use super::commit::Failed;
 use super::progress::{has_commit, positions};
-use crate::lake::iceberg::iceberg_error;
+use crate::lake::catalog::Failed;
 use crate::sink::Receipt;
 use crate::sink::protocol::{MAX_ATTEMPTS, Standing, standing};
 
@@ -78,11 +77,11 @@ impl IcebergSink {
         let Err(failed) = done else {
             return Ok(Settled::Ours);
         };
-        if failed.unclear {
+        if failed.is_unclear() {
             self.sent = Some(tries.span.clone());
             tries.unclear += 1;
         } else if !failed.is_conflict() {
-            // Nothing was asked of the catalog.
+            // The catalog certainly did not make it.
             return Ok(Settled::Failed(self.commit_error(failed)));
         }
         self.refresh().await?;
@@ -109,8 +108,11 @@ impl IcebergSink {
         })
     }
 
-    fn commit_error(&self, failed: Failed) -> Error {
-        iceberg_error("commit to the Iceberg table", &self.place, failed.error)
+    pub(super) fn commit_error(&self, failed: Failed) -> Error {
+        match failed.error.place() {
+            Some(place) if !place.is_empty() => failed.error,
+            _ => failed.error.at(&self.place),
+        }
     }
 
     fn exhausted(&self) -> Error {

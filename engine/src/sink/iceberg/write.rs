@@ -157,7 +157,7 @@ impl IcebergSink {
     }
 
     pub(super) async fn delete(&self, path: &str) {
-        if let Err(error) = self.catalog.file_io().delete(path).await {
+        if let Err(error) = self.table.file_io().delete(path).await {
             tracing::debug!(path, error = %error, "cannot delete an unused file");
         }
     }

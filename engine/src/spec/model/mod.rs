@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use sink::{
-    CatalogKind, CatalogSpec, IcebergTableSpec, Mode, PartitionField, PartitionTransform, SinkSpec,
-    SinkTarget, TruncatePolicy, UnavailablePolicy, WriteMode,
+    CatalogKind, CatalogSpec, IcebergTableSpec, Mode, PartitionField, PartitionTransform, RestSpec,
+    Secret, SinkSpec, SinkTarget, TruncatePolicy, UnavailablePolicy, WriteMode,
 };
 pub use source::{
     Bootstrap, DeclaredColumn, DeclaredType, Format, KafkaSpec, OffsetReset, Resends, SourceSpec,

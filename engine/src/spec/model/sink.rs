@@ -105,6 +105,47 @@ pub enum CatalogKind {
         /// `file:///abs/path`, made so by the parser.
         warehouse: String,
     },
+    /// A REST catalog.
+    Rest(RestSpec),
+}
+
+/// `catalog:` with `type: rest`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestSpec {
+    /// `http://host:port/path` or `https://…`, without `/v1` and without a slash at its end.
+    pub uri: String,
+    /// What the catalog calls the warehouse, or its place.
+    pub warehouse: Option<String>,
+    /// What stands between `/v1` and the rest of an address; most catalogs say it themselves.
+    pub prefix: Option<String>,
+    /// A bearer token.
+    pub token: Option<Secret>,
+    /// `id:secret`, or a secret, to exchange for tokens.
+    pub credential: Option<Secret>,
+    /// `oauth2-server-uri`, `scope`, `audience`, `resource` and `header.NAME`.
+    pub properties: BTreeMap<String, Secret>,
+}
+
+/// Text that is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps `text` out of sight.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
 }
 
 /// One entry of `partition_by:`.

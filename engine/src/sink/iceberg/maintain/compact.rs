@@ -6,7 +6,6 @@ use iceberg::spec::DataFile;
 use sql::{Error, ErrorKind, Result};
 use uuid::Uuid;
 
-use super::super::commit::Failed;
 use super::super::progress;
 use super::super::settle::COMMIT;
 use super::super::upsert::files::{Scope, State};
@@ -14,7 +13,7 @@ use super::super::upsert::produce::{Changes, Producer, saved_by_merging};
 use super::choose::choose;
 use super::rewrite::{Rewritten, rewrite};
 use super::{MAX_ATTEMPTS, Pass};
-use crate::lake::iceberg::iceberg_error;
+use crate::lake::catalog::Failed;
 use crate::sink::failpoint;
 
 /// From so many manifests of one kind on, maintenance merges them.
@@ -98,7 +97,7 @@ impl Pass<'_> {
                 failpoint::hit("maintain_commit");
                 return Ok(());
             };
-            let (conflict, unclear) = (failed.is_conflict(), failed.unclear);
+            let (conflict, unclear) = (failed.is_conflict(), failed.is_unclear());
             let error = self.failed(failed);
             if unclear {
                 self.sink.refresh().await?;
@@ -128,7 +127,7 @@ impl Pass<'_> {
     }
 
     fn failed(&self, failed: Failed) -> Error {
-        if failed.unclear {
+        if failed.is_unclear() {
             return Error::new(
                 ErrorKind::Unavailable,
                 "the catalog did not say whether the compacted files are in the table",
@@ -136,7 +135,7 @@ impl Pass<'_> {
             .at(&self.sink.place)
             .source(failed.error);
         }
-        iceberg_error("commit compacted files", &self.sink.place, failed.error)
+        self.sink.commit_error(failed)
     }
 
     /// Those of `done` that fit what another writer made of the table.
@@ -183,10 +182,7 @@ impl Pass<'_> {
                     .swap_updates(&commit.requirements, commit.updates)
                     .await
             }
-            Err(error) => Err(Failed {
-                error,
-                unclear: false,
-            }),
+            Err(error) => Err(Failed::from(error)),
         };
         Attempt {
             done,

@@ -18,7 +18,6 @@ use sql::{Error, ErrorKind, Result};
 
 use super::reach::{Doomed, only_of};
 use super::{MAX_ATTEMPTS, Pass, Reference, references};
-use crate::lake::iceberg::iceberg_error;
 use crate::maintain::{Policy, readers};
 use crate::sink::{Sink as _, failpoint};
 
@@ -116,8 +115,8 @@ impl Pass<'_> {
         let Err(failed) = self.sink.swap_updates(&requirements, updates).await else {
             return Ok(true);
         };
-        let (conflict, unclear) = (failed.is_conflict(), failed.unclear);
-        let error = iceberg_error("expire snapshots", &self.sink.place, failed.error);
+        let (conflict, unclear) = (failed.is_conflict(), failed.is_unclear());
+        let error = self.sink.commit_error(failed);
         if !conflict && !unclear {
             return Err(error);
         }
@@ -149,7 +148,7 @@ impl Pass<'_> {
                 foreign.len()
             ));
         }
-        let file_io = self.sink.catalog.file_io();
+        let file_io = self.sink.table.file_io();
         let mut deleting = Vec::with_capacity(own.len());
         for (path, bytes) in own {
             deleting.push(async move {

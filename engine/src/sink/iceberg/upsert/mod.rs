@@ -44,9 +44,9 @@ use sql::change::{NetChange, Position, Span};
 use sql::{Error, Result};
 
 use super::IcebergSink;
-use super::commit::Failed;
 use super::maintain::Pass;
 use super::settle::{COMMIT, Settled, Tries};
+use crate::lake::catalog::Failed;
 use crate::lake::keys::{KeySet, check_key};
 use crate::lake::locate::KeyColumn;
 use crate::lake::shape::Missing;
@@ -118,7 +118,7 @@ impl IcebergUpsert {
             columns: columns.collect(),
             manifests: Manifests::new(fields, Arc::clone(&read)),
             reader: LakeReader {
-                file_io: sink.catalog.file_io().clone(),
+                file_io: sink.table.file_io().clone(),
                 read,
             },
             key: key.to_vec(),
@@ -237,10 +237,7 @@ impl IcebergUpsert {
                     .swap_updates(&commit.requirements, commit.updates)
                     .await
             }
-            Err(error) => Err(Failed {
-                error,
-                unclear: false,
-            }),
+            Err(error) => Err(Failed::from(error)),
         };
         Attempt { done, written }
     }

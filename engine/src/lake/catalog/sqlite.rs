@@ -1,4 +1,4 @@
-//! Iceberg catalogs on SQLite: open, create tables, and the one atomic step of a commit.
+//! Iceberg catalogs on SQLite, as pyiceberg's SQL catalog and Java's JDBC catalog keep them.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -6,30 +6,30 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::Schema;
-use iceberg::arrow::arrow_schema_to_schema_auto_assign_ids;
 use iceberg::io::{FileIO, FileIOBuilder};
 use iceberg::spec::TableMetadata;
 use iceberg::table::Table;
 use iceberg::{
-    Catalog as _, CatalogBuilder as _, NamespaceIdent, Runtime, TableCreation, TableIdent,
+    Catalog as _, CatalogBuilder as _, Error as IcebergError, ErrorKind as IcebergKind,
+    MetadataLocation, NamespaceIdent, Result as IcebergResult, Runtime, TableCreation, TableIdent,
+    TableRequirement, TableUpdate,
 };
 use iceberg_catalog_sql::{SqlBindStyle, SqlCatalog, SqlCatalogBuilder};
 use iceberg_storage_opendal::OpenDalStorageFactory;
 use sql::{Error, ErrorKind, Result};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 
-use super::iceberg::iceberg_error;
-use super::partitions::partition_spec;
-use super::storage::storage_error;
-use crate::spec::model::{CatalogKind, CatalogSpec, PartitionField};
+use super::{Absent, COMMITTING, Failed, Loaded, table};
+use crate::lake::iceberg::iceberg_error;
+use crate::lake::storage::storage_error;
+use crate::spec::model::CatalogSpec;
 
 /// How long SQLite waits for another process's lock before a statement fails.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// An open catalog: the library's view of it, and our own connection for compare-and-swap.
+/// The library's view of an SQLite catalog, and our own connection for compare-and-swap.
 #[derive(Debug, Clone)]
-pub struct OpenCatalog {
+pub struct SqliteCatalog {
     name: String,
     place: String,
     catalog: Arc<SqlCatalog>,
@@ -38,23 +38,18 @@ pub struct OpenCatalog {
     runtime: Runtime,
 }
 
-/// Whether a catalog's file may be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Absent {
-    /// For reading: a file that is not there is an error.
-    Refuse,
-    /// For writing: folder and file are made.
-    Create,
-}
-
-impl OpenCatalog {
-    /// Opens a SQL catalog on SQLite.
+impl SqliteCatalog {
+    /// Opens the catalog `spec` in the SQLite file that `uri` names, whose tables are made in `warehouse`.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if the file is not there (with [`Absent::Refuse`]), is no SQLite database, or is one that holds
-    /// other things; [`ErrorKind::Storage`] if it cannot be made; [`ErrorKind::Unavailable`] while another process locks it.
-    pub async fn open(spec: &CatalogSpec, absent: Absent) -> Result<Self> {
-        let CatalogKind::Sql { uri, warehouse } = &spec.kind;
+    /// As [`super::OpenCatalog::open`].
+    pub(super) async fn open(
+        spec: &CatalogSpec,
+        uri: &str,
+        warehouse: &str,
+        absent: Absent,
+        runtime: Runtime,
+    ) -> Result<Self> {
         let options = SqliteConnectOptions::from_str(uri)
             .map_err(|error| {
                 Error::config("the catalog's uri is wrong")
@@ -86,8 +81,6 @@ impl OpenCatalog {
             .load(&spec.name, props)
             .await
             .map_err(|error| iceberg_error("open the catalog", &place, error))?;
-        let runtime = Runtime::try_current()
-            .map_err(|error| Error::internal("no runtime to read tables on").source(error))?;
         Ok(Self {
             name: spec.name.clone(),
             place,
@@ -99,32 +92,28 @@ impl OpenCatalog {
     }
 
     /// The catalog's file.
-    pub fn place(&self) -> &str {
+    pub(super) fn place(&self) -> &str {
         &self.place
     }
 
-    /// The library's view of it, for registering it with a SQL session.
-    pub fn catalog(&self) -> &Arc<SqlCatalog> {
-        &self.catalog
+    pub(super) fn runtime(&self) -> &Runtime {
+        &self.runtime
     }
 
-    pub(crate) fn file_io(&self) -> &FileIO {
-        &self.file_io
-    }
-
-    /// The table, or `None` if the catalog does not have it.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Unavailable`] or [`ErrorKind::Storage`] from catalog or storage.
-    pub async fn load(&self, ident: &TableIdent) -> Result<Option<Table>> {
-        match self.location(ident).await? {
-            Some(location) => self.read(ident, location).await.map(Some),
-            None => Ok(None),
+    /// The table as it is now, unless it is `known`.
+    pub(super) async fn load(&self, ident: &TableIdent, known: Option<&Table>) -> Result<Loaded> {
+        let Some(location) = self.location(ident).await? else {
+            return Ok(Loaded::Absent);
+        };
+        if known.is_some_and(|known| known.metadata_location() == Some(location.as_str())) {
+            return Ok(Loaded::Same);
         }
+        let table = self.read(ident, location).await?;
+        Ok(Loaded::Table(Box::new(table)))
     }
 
     /// Where the table's current metadata file is.
-    pub(crate) async fn location(&self, ident: &TableIdent) -> Result<Option<String>> {
+    async fn location(&self, ident: &TableIdent) -> Result<Option<String>> {
         let row: Option<(Option<String>,)> = sqlx::query_as(
             "SELECT metadata_location FROM iceberg_tables \
              WHERE catalog_name = ? AND table_namespace = ? AND table_name = ? \
@@ -139,28 +128,66 @@ impl OpenCatalog {
         Ok(row.and_then(|(location,)| location))
     }
 
-    pub(crate) async fn read(&self, ident: &TableIdent, location: String) -> Result<Table> {
+    async fn read(&self, ident: &TableIdent, location: String) -> Result<Table> {
         let metadata = TableMetadata::read_from(&self.file_io, &location)
             .await
             .map_err(|error| iceberg_error("read the table's metadata", &location, error))?;
-        self.table(ident, location.clone(), metadata)
+        let files = self.file_io.clone();
+        table(files, &self.runtime, ident, location.clone(), metadata)
             .map_err(|error| iceberg_error("open the table", &location, error))
     }
 
-    /// A table of this catalog with such metadata, of which `location` is the file.
-    pub(crate) fn table(
+    /// Writes the metadata file of `base` after `updates` and moves the table to it, if it still stands at `base`.
+    pub(super) async fn commit(
         &self,
-        ident: &TableIdent,
-        location: String,
-        metadata: TableMetadata,
-    ) -> iceberg::Result<Table> {
-        Table::builder()
-            .file_io(self.file_io.clone())
-            .identifier(ident.clone())
-            .metadata_location(location)
-            .metadata(metadata)
-            .runtime(self.runtime.clone())
-            .build()
+        base: &Table,
+        requirements: &[TableRequirement],
+        updates: Vec<TableUpdate>,
+    ) -> Result<Table, Failed> {
+        let staged = self.staged(base, requirements, updates)?;
+        let from = base.metadata_location_result()?;
+        let to = staged.metadata_location_result()?;
+        let file = MetadataLocation::from_str(to)?;
+        staged.metadata().write_to(&self.file_io, &file).await?;
+        match self.swap(base.identifier(), from, to).await {
+            Ok(true) => Ok(staged),
+            Ok(false) => {
+                if let Err(error) = self.file_io.delete(to).await {
+                    tracing::debug!(path = to, error = %error, "cannot delete an unused file");
+                }
+                Err(Failed::conflict(base.identifier()))
+            }
+            Err(error) => {
+                let error =
+                    IcebergError::new(IcebergKind::Unexpected, "the catalog did not answer")
+                        .with_source(error);
+                Err(Failed::unclear(iceberg_error(COMMITTING, "", error)))
+            }
+        }
+    }
+
+    /// `base` after `updates`, at the place of its next metadata file.
+    fn staged(
+        &self,
+        base: &Table,
+        requirements: &[TableRequirement],
+        updates: Vec<TableUpdate>,
+    ) -> IcebergResult<Table> {
+        for requirement in requirements {
+            requirement.check(Some(base.metadata()))?;
+        }
+        let location = base.metadata_location_result()?.to_owned();
+        let mut builder = base.metadata().clone().into_builder(Some(location.clone()));
+        for update in updates {
+            builder = update.apply(builder)?;
+        }
+        let metadata = builder.build()?.metadata;
+        let location = MetadataLocation::from_str(&location)?
+            .with_next_version()
+            .with_new_metadata(&metadata)
+            .to_string();
+        let files = self.file_io.clone();
+        table(files, &self.runtime, base.identifier(), location, metadata)
     }
 
     /// Moves the table from the metadata file `from` to `to`, if it still stands there: the one atomic step of a commit.
@@ -169,12 +196,7 @@ impl OpenCatalog {
     ///
     /// # Errors
     /// The database's error; the caller finds out by looking whether the step was made.
-    pub(crate) async fn swap(
-        &self,
-        ident: &TableIdent,
-        from: &str,
-        to: &str,
-    ) -> Result<bool, sqlx::Error> {
+    async fn swap(&self, ident: &TableIdent, from: &str, to: &str) -> Result<bool, sqlx::Error> {
         let done = sqlx::query(
             "UPDATE iceberg_tables SET metadata_location = ?, previous_metadata_location = ? \
              WHERE catalog_name = ? AND table_namespace = ? AND table_name = ? \
@@ -191,64 +213,18 @@ impl OpenCatalog {
         Ok(done.rows_affected() == 1)
     }
 
-    /// The table, created with `columns` if it is not there; its namespaces too.
-    pub(crate) async fn open_or_create(
+    /// Makes a table.
+    pub(super) async fn create(
         &self,
-        ident: &TableIdent,
-        columns: &Schema,
-        partition_by: &[PartitionField],
-    ) -> Result<Table> {
-        if let Some(table) = self.load(ident).await? {
-            return Ok(table);
-        }
-        let created = self.create(ident, columns, partition_by).await;
-        // Whoever created it: two engines that start at once both find it now.
-        match self.load(ident).await? {
-            Some(table) => Ok(table),
-            None => Err(created.err().unwrap_or_else(|| {
-                Error::new(
-                    ErrorKind::Unavailable,
-                    "the catalog did not keep the new Iceberg table",
-                )
-                .at(ident.to_string())
-            })),
-        }
-    }
-
-    async fn create(
-        &self,
-        ident: &TableIdent,
-        columns: &Schema,
-        partition_by: &[PartitionField],
-    ) -> Result<()> {
-        let failed = |error| iceberg_error("create the Iceberg table", &ident.to_string(), error);
-        let schema = arrow_schema_to_schema_auto_assign_ids(columns).map_err(failed)?;
-        let spec = partition_spec(&schema, partition_by)?;
-        self.create_namespaces(ident.namespace()).await?;
-        let creation = TableCreation::builder()
-            .name(ident.name().to_owned())
-            .schema(schema)
-            .partition_spec(spec)
-            .properties([
-                // Each commit writes the whole metadata anew: without these every version stays for ever.
-                (
-                    "write.metadata.delete-after-commit.enabled".to_owned(),
-                    "true".to_owned(),
-                ),
-                (
-                    "write.metadata.previous-versions-max".to_owned(),
-                    "100".to_owned(),
-                ),
-            ])
-            .build();
-        self.catalog
-            .create_table(ident.namespace(), creation)
-            .await
-            .map_err(failed)?;
+        namespace: &NamespaceIdent,
+        creation: TableCreation,
+    ) -> IcebergResult<()> {
+        self.catalog.create_table(namespace, creation).await?;
         Ok(())
     }
 
-    async fn create_namespaces(&self, namespace: &NamespaceIdent) -> Result<()> {
+    /// Makes a namespace and those above it, if they are not there.
+    pub(super) async fn create_namespaces(&self, namespace: &NamespaceIdent) -> Result<()> {
         let levels = namespace.as_ref();
         for depth in 1..=levels.len() {
             let level = levels.iter().take(depth).cloned().collect();
@@ -311,9 +287,12 @@ fn prepare(file: &Path, warehouse: &str, absent: Absent) -> Result<()> {
     Ok(())
 }
 
-/// The folder that a warehouse's `file://` URL or path names.
+/// The folder that a path names or a URL of a file: `file:///path`, or `file:/path` as Java writes it.
 pub(crate) fn local_path(location: &str) -> Result<PathBuf> {
-    match location.strip_prefix("file://") {
+    let path = location
+        .strip_prefix("file://")
+        .or_else(|| location.strip_prefix("file:"));
+    match path {
         Some(path) => Ok(PathBuf::from(path)),
         None if location.contains("://") => {
             Err(Error::config("no storage for the warehouse is built in")
@@ -343,7 +322,7 @@ async fn check_catalog(pool: &SqlitePool, place: &str, absent: Absent) -> Result
 }
 
 /// The error of a statement on the catalog's database.
-pub(crate) fn catalog_error(doing: &str, place: &str, error: sqlx::Error) -> Error {
+fn catalog_error(doing: &str, place: &str, error: sqlx::Error) -> Error {
     let code = match &error {
         sqlx::Error::Database(database) => {
             database.code().and_then(|code| code.parse::<i32>().ok())
