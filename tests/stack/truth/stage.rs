@@ -30,7 +30,9 @@ use super::unit::{Make, Unit};
 const NOTED_EVERY: Duration = Duration::from_secs(60);
 const TENDED_EVERY: Duration = Duration::from_secs(3);
 /// The snapshot, and everything that has to be sent again after the last kill.
-const SENT: Duration = Duration::from_secs(300);
+const SENT: Duration = Duration::from_secs(480);
+/// A connector that sends nothing for so long is started again.
+const STUCK: Duration = Duration::from_secs(100);
 /// Until all pipelines of an engine work.
 const UP: Duration = Duration::from_secs(90);
 /// Until one of two engines meets the other's commit, and the other has stopped.
@@ -337,6 +339,15 @@ impl Stage {
         }
     }
 
+    /// What an operator does with a task that says it runs and sends nothing: MariaDB's was seen to after its connection was cut.
+    fn restart_stuck(&mut self, dialect: Dialect) {
+        let name = connect::connector(prefix(dialect));
+        self.tasks_restarted += 1;
+        self.say(&format!("{name} sends nothing, it is started again"));
+        let path = format!("/connectors/{name}/restart?includeTasks=true");
+        drop(http::request("POST", self.worker.url(), &path, None));
+    }
+
     /// Writes a last row into both databases and waits until the connectors have sent it.
     pub(super) fn mark(&mut self) {
         self.marks += 1;
@@ -347,8 +358,13 @@ impl Stage {
         }
         for dialect in DIALECTS {
             let topic = marker_topic(dialect);
+            let mut begun = Instant::now();
             let seen = wait::until(SENT, || {
                 self.tend_connectors();
+                if begun.elapsed() > STUCK {
+                    begun = Instant::now();
+                    self.restart_stuck(dialect);
+                }
                 let records = self.broker.read(&topic);
                 let mut last = records.iter().map(|record| record_of_mark(&record.event()));
                 last.any(|seen| seen == Some(mark)).then_some(())
