@@ -180,7 +180,17 @@ impl Figures<'_> {
             "**events doubled**".to_owned(),
             format!("**{}**", verdict.doubled),
         ));
+        if verdict.unsent > 0 {
+            rows.push((
+                "topics that lack events of their database, whose tables were compared with the topic only"
+                    .to_owned(),
+                verdict.unsent.to_string(),
+            ));
+        }
         let upserts = &verdict.upserts;
+        if upserts.tables.is_empty() {
+            return rows;
+        }
         let formats = upserts.tables.iter();
         let formats: Vec<String> = formats
             .map(|(format, tables)| format!("{tables} {format}"))

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tests::capture;
 use tests::judge::{self, Case, Complaint, Figures, Replay, Resends, Subject};
 use tests::python::{Reader, Readers};
+use tests::workload::Dialect;
 
 use super::connectors::prefix;
 use super::job::{Captured, DIALECTS, Format, Job, Way, is_odd, short};
@@ -37,6 +38,8 @@ pub(super) struct Verdict {
     /// Files under the warehouse and their bytes.
     pub(super) files: (u64, u64),
     complaints: Vec<Complaint>,
+    /// Topics that lack events of their database.
+    pub(super) unsent: usize,
 }
 
 /// What the connector of a database sent.
@@ -108,6 +111,7 @@ impl Verdict {
         self.upserts.differences += other.upserts.differences;
         self.commits += other.commits;
         self.complaints.extend(other.complaints);
+        self.unsent += other.unsent;
         self
     }
 
@@ -126,6 +130,7 @@ impl Verdict {
             jobs.filter(move |job| job.captured.topic == captured.topic && job.way == way)
         };
         let mut replay = Replay::of(readers, &subject, &records, Resends::Keep);
+        let comparable = !is_odd(captured) && self.amounts_to(captured, &subject, &replay, &truth);
         for (nth, resends) in [Resends::Keep, Resends::Drop].into_iter().enumerate() {
             if resends == Resends::Drop {
                 replay = replay.dropping();
@@ -137,15 +142,41 @@ impl Verdict {
                 rows: &[],
                 rejects: &[],
                 // No event can say all that is in that table.
-                truth: (!is_odd(captured)).then_some(&truth),
+                truth: comparable.then_some(&truth),
             };
             for job in jobs(Way::Append(resends)) {
                 self.append(readers, job, job.target().readers()[nth], &replay, case);
             }
         }
-        for job in jobs(Way::Upsert) {
+        for job in jobs(Way::Upsert).filter(|_| comparable) {
             self.upsert(readers, job, &subject, &replay, &truth);
         }
+    }
+
+    /// Whether a topic, replayed by the reference, is what its database holds.
+    ///
+    /// MariaDB's connector was seen to leave out the rest of a large transaction in which its connection was cut. What was never
+    /// sent, no reader of the topic can have: then the tables are compared with the topic alone, and the run says so. Of more
+    /// than one table, or of PostgreSQL, it is a complaint.
+    fn amounts_to(
+        &mut self,
+        captured: &Captured,
+        subject: &Subject,
+        replay: &Replay,
+        truth: &[Value],
+    ) -> bool {
+        let Err(complaint) = judge::judge_replay(subject, replay, truth) else {
+            return true;
+        };
+        if captured.table.dialect != Dialect::MariaDb {
+            return true;
+        }
+        self.unsent += 1;
+        println!(
+            "{}: its connector did not send all that the database holds, so its tables are compared with the topic only: {complaint}",
+            captured.topic
+        );
+        false
     }
 
     fn append(
@@ -233,6 +264,11 @@ impl Verdict {
     pub(super) fn assert_right(&self, connectors_were_killed: bool) {
         let complaints: Vec<String> = self.complaints.iter().map(ToString::to_string).collect();
         assert!(complaints.is_empty(), "{}", complaints.join("\n\n"));
+        assert!(
+            self.unsent <= 1,
+            "{} topics lack events of their database",
+            self.unsent
+        );
         for dialect in DIALECTS {
             let sent = &self.databases[short(dialect)];
             for op in ["r", "c", "u", "d"] {
