@@ -16,6 +16,7 @@ use super::delta::{maintained, policy};
 use crate::lake::upsert::harness::{
     Bench, Kind, PIPELINE, Plain, Shape, TOPIC, Writer, change, files_under, many,
 };
+use crate::lake::upsert::iceberg::runtime;
 
 const DAY: u64 = 24 * 3600;
 
@@ -336,11 +337,7 @@ async fn windows_that_a_crash_left_go_and_those_of_a_chain_stay() {
 #[test]
 fn the_wheel_reads_what_is_kept() {
     let readers = need!(Readers::ready());
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = runtime();
     let bench = Bench::new(Kind::Delta, Shape::partitioned());
     let (old, newest) = runtime.block_on(async {
         let mut writer = bench.writer().await;
@@ -404,11 +401,7 @@ async fn idle_positions(writer: &mut Writer) {
 #[test]
 fn files_that_the_wheel_named_are_known_by_their_names() {
     let readers = need!(Readers::ready());
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = runtime();
     let bench = Bench::new(Kind::Delta, Shape::partitioned());
     runtime.block_on(async {
         let mut writer = bench.writer().await;

@@ -10,6 +10,7 @@ use tests::python::{Location, Readers};
 
 use super::feed::{State, read_rows};
 use super::harness::{Bench, Kind, Shape, TOPIC, Writer, change, files_under, many, plain};
+use super::iceberg::runtime;
 use crate::lake::harness::step;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -201,11 +202,7 @@ async fn pipelines_with_keys_of_their_own_share_files() {
 #[test]
 fn the_wheel_changes_the_table_in_between() {
     let readers = need!(Readers::ready());
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = runtime();
     for shape in [Shape::plain(), Shape::partitioned()] {
         let bench = Bench::new(Kind::Delta, shape);
         let path = bench.folder.display().to_string();

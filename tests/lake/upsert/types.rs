@@ -12,6 +12,7 @@ use tests::need;
 use tests::python::Readers;
 
 use super::harness::{Bench, Kind, Shape, change, ids, many};
+use super::iceberg::runtime;
 
 /// A map and lists hold as many elements as `n` says.
 fn nested(rows: &[(i64, i32)]) -> RecordBatch {
@@ -193,11 +194,7 @@ async fn a_table_with_decimals_of_many_digits_is_opened_again() {
 #[test]
 fn times_of_96_bits_are_the_times_that_they_are() {
     let readers = need!(Readers::ready());
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = runtime();
     let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     let shape = Shape {
         schema: Schema::new(vec![
