@@ -6,6 +6,7 @@
 //! - [`table`]: a source as a table: the slot that a pipeline's SQL reads, and the feed that never ends.
 //! - [`plan`]: SQL text into a plan that carries each row's identity; errors that point into the user's file.
 //! - [`function`]: SQL macros.
+//! - [`versioned`]: the port to tables that remember what changed.
 //! - [`error`]: the one error type of the workspace, with the kinds that decide what happens next.
 //!
 //! Nothing in this crate does I/O.
@@ -17,5 +18,6 @@ pub mod function;
 pub mod plan;
 pub mod session;
 pub mod table;
+pub mod versioned;
 
 pub use error::{Error, ErrorKind, Result};

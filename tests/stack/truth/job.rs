@@ -87,10 +87,7 @@ pub(super) fn jobs(tables: &[Captured], warehouse: &Path) -> Vec<Job> {
             // What no lake type can hold makes rows that differ, and without a key there is nothing to keep a table by.
             let keyed = tables.iter().filter(move |captured| {
                 let table = &captured.table;
-                upserts_wanted()
-                    && table.dialect == dialect
-                    && !table.key.is_empty()
-                    && !is_odd(captured)
+                table.dialect == dialect && !table.key.is_empty() && !is_odd(captured)
             });
             keyed.enumerate().flat_map(move |(number, captured)| {
                 let formats = if IN_BOTH.contains(&captured.table.name) {
@@ -108,12 +105,6 @@ pub(super) fn jobs(tables: &[Captured], warehouse: &Path) -> Vec<Job> {
             })
         });
     appends.chain(upserts).collect()
-}
-
-/// Whether tables are kept by key, too: they take the judge long, and comparing them with the databases needs every event of them
-/// to be in its topic, which a connector that was hurt does not see to in time.
-pub(super) fn upserts_wanted() -> bool {
-    std::env::var_os("ENGINE_CHAOS_UPSERTS").is_some()
 }
 
 /// Whether a table has values that no lake type can hold.

@@ -5,7 +5,6 @@
 //! | variable | meaning |
 //! |---|---|
 //! | `ENGINE_CHAOS_MINUTES` | how long faults come, 3 unless told |
-//! | `ENGINE_CHAOS_UPSERTS` | if set, tables are kept by key as well, and compared with `SELECT *` |
 //! | `ENGINE_CHAOS_SEED` | the printed seed of a run that is to be repeated |
 //! | `ENGINE_CHAOS_FOLDER` | where the run's folder is made, which is kept if the run fails |
 //!
