@@ -5,6 +5,7 @@
 //! - [`delta`], [`iceberg`], [`catalog`]: open, create, check, read.
 //! - [`keys`], [`locate`]: the rows of given keys, found in Parquet files.
 //! - `partition_values`: the partitions that rows fall into, and the folders of their files.
+//! - [`versioned`]: the versions of a table, and what changed in each.
 //! - [`storage`]: errors of file systems and object stores as errors that say what to do.
 
 pub mod cast;
@@ -24,3 +25,4 @@ pub mod schema;
 pub mod shape;
 pub mod storage;
 mod values;
+pub mod versioned;

@@ -1,0 +1,1 @@
+//! Delta tables: the changes of each version, by the engine's own reader of the log.

@@ -1,0 +1,1 @@
+//! Iceberg tables: the changes of each snapshot.
