@@ -92,10 +92,6 @@ impl Deletes {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.of_one.is_empty() && self.of_many.is_empty() && self.equality.is_empty()
-    }
-
     /// Whether any of them may be about `data`, as far as the manifests say.
     pub(super) fn may_hit(&self, data: &Data) -> bool {
         self.positional(&data.file).next().is_some() || self.groups(data).next().is_some()

@@ -68,7 +68,7 @@ pub struct IcebergVersions {
 }
 
 /// The table as it was last seen.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Now {
     name: String,
     table: Table,
@@ -76,6 +76,8 @@ struct Now {
     /// All columns of the newest schema.
     columns: Columns,
     key: Vec<String>,
+    /// Whether the table was asked for its key, or somebody else said it.
+    own_key: bool,
     manifests: Arc<Manifests>,
     reader: LakeReader,
 }
@@ -156,6 +158,21 @@ impl IcebergVersions {
         })
     }
 
+    /// The same table, whose rows `key` tells apart, whatever its identifier fields are.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for a column that the table has not.
+    pub fn with_key(self, key: Vec<String>) -> Result<Self> {
+        {
+            let mut now = self.now.write();
+            now.columns
+                .select(&key)
+                .map_err(|error| error.at(&self.name))?;
+            *now = Arc::new(now.keyed(key));
+        }
+        Ok(self)
+    }
+
     fn now(&self) -> Arc<Now> {
         Arc::clone(&self.now.read())
     }
@@ -213,6 +230,7 @@ impl Now {
             } else {
                 Vec::new()
             },
+            own_key: true,
             manifests,
             reader: LakeReader {
                 file_io: table.file_io().clone(),
@@ -220,6 +238,14 @@ impl Now {
             },
             table,
         })
+    }
+
+    fn keyed(&self, key: Vec<String>) -> Self {
+        Self {
+            key,
+            own_key: false,
+            ..self.clone()
+        }
     }
 
     fn snapshot(&self, number: Option<i64>) -> Result<Option<&SnapshotRef>> {
@@ -268,7 +294,11 @@ impl VersionedTable for IcebergVersions {
             Loaded::Same => Ok(now.history.readable()),
             Loaded::Table(table) => {
                 let manifests = Arc::clone(&now.manifests);
-                let next = Now::new(&self.name, *table, manifests, &self.read)?;
+                let mut next = Now::new(&self.name, *table, manifests, &self.read)?;
+                if !now.own_key {
+                    next.columns.select(&now.key)?;
+                    next = next.keyed(now.key.clone());
+                }
                 let readable = next.history.readable();
                 *self.now.write() = Arc::new(next);
                 Ok(readable)
