@@ -138,6 +138,10 @@ async fn without_a_feed_deletion_vectors_are_exact_and_rewritten_files_are_refus
     let mut changes: Vec<_> = changes.iter().flat_map(objects).collect();
     changes.sort();
     assert_eq!(told.rows[&2], changes);
+    // Three rows of two partitions' files went, the files stay.
+    let size = table.versions(2, 2).await.unwrap()[0].size;
+    assert_eq!((size.added_files, size.removed_files), (0, 0));
+    assert_eq!((size.added_rows, size.removed_rows), (Some(0), Some(3)));
 }
 
 #[test]
