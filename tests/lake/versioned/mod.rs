@@ -3,3 +3,4 @@
 pub mod contract;
 mod delta;
 mod delta_kept;
+mod iceberg;
