@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Int64Type};
-use datafusion::prelude::{SessionContext, col};
+use datafusion::prelude::col;
 use futures::TryStreamExt;
 use sql::change::CHANGE_TYPE;
+use sql::session::{Role, session};
 use sql::versioned::{Rows, Version, VersionedTable, Wanted, files_schema, snapshots_schema};
 use sql::{Error, ErrorKind};
 
@@ -171,7 +172,7 @@ async fn sql_reads_the_same(table: &dyn VersionedTable, number: i64) {
         .map(|field| field.name().clone())
         .collect();
     let rows = counted(shown(&collect(table.rows(number, &names).await).await));
-    let context = SessionContext::new();
+    let context = session(Role::Query);
     let frame = context.read_table(provider).unwrap();
     let chosen: Vec<_> = names
         .iter()
