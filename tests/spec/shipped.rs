@@ -42,7 +42,9 @@ fn every_shipped_pipeline_parses_without_any_variable_set() {
 #[test]
 fn every_shipped_pipeline_replays_a_file_that_is_there() {
     for spec in shipped() {
-        let SourceSpec::Kafka(kafka) = &spec.source;
+        let SourceSpec::Kafka(kafka) = &spec.source else {
+            panic!("no Kafka source");
+        };
         let Bootstrap::File(file) = &kafka.bootstrap else {
             panic!("{:?}", kafka.bootstrap);
         };

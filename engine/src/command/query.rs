@@ -16,7 +16,7 @@ use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{Query, SetExpr, Statement as Ast};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use futures::StreamExt;
-use sql::change::is_metadata;
+use sql::change::metadata_names;
 use sql::plan::{Script, expand_wildcards};
 use sql::session::{Role, session};
 use sql::{Error, ErrorKind, Result};
@@ -118,8 +118,7 @@ async fn execute(
             .await
             .map_err(|error| script.locate(error, reference.table()))?;
         if let Some(schema) = table {
-            let columns = schema.fields().iter().map(|field| field.name().clone());
-            let metadata: Vec<String> = columns.filter(|name| is_metadata(name)).collect();
+            let metadata = metadata_names(&schema);
             expand_wildcards(&mut statement, &reference, &metadata)
                 .map_err(|error| script.locate(error, reference.table()))?;
         }

@@ -129,7 +129,8 @@ fn configuration(spec: &DeltaTableSpec) -> BTreeMap<String, Option<String>> {
     ours.into_iter().chain(said).collect()
 }
 
-fn log_store(spec: &DeltaTableSpec) -> Result<LogStoreRef> {
+/// The storage of the table, rooted at its folder; the table need not be there.
+pub(crate) fn log_store(spec: &DeltaTableSpec) -> Result<LogStoreRef> {
     builder(spec)?
         .build_storage()
         .map_err(|error| storage_error("open the table's storage", &spec.path, error))

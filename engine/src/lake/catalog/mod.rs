@@ -27,7 +27,7 @@ use super::partitions::partition_spec;
 use crate::spec::model::{CatalogKind, CatalogSpec, PartitionField};
 pub use rest::RestCatalog;
 pub use sqlite::SqliteCatalog;
-pub(crate) use sqlite::local_path;
+pub(crate) use sqlite::{catalog_file, local_path};
 
 const COMMITTING: &str = "commit to the Iceberg table";
 
