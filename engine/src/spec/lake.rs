@@ -241,10 +241,21 @@ fn change_types(block: &mut Block<'_>, upsert: bool) -> Result<Option<Vec<String
 
 /// Refuses a pipeline that would read what it writes, for ever.
 pub(super) fn refuse_circle(source: &SourceSpec, sink: &SinkSpec) -> Result<()> {
-    let SourceSpec::Lake(lake) = source else {
+    if !reads(source, sink) {
         return Ok(());
+    }
+    Err(Error::config("the pipeline writes the table that it reads")
+        .at(sink.at.clone())
+        .expected("a target that is not the source")
+        .remedy("write to another table"))
+}
+
+/// Whether `source` is the table that `sink` writes, as far as the files say it.
+pub fn reads(source: &SourceSpec, sink: &SinkSpec) -> bool {
+    let SourceSpec::Lake(lake) = source else {
+        return false;
     };
-    let same = match (&lake.table, &sink.target) {
+    match (&lake.table, &sink.target) {
         (VersionedSpec::Delta(from), SinkTarget::Delta(to)) => place(&from.path) == place(&to.path),
         (VersionedSpec::Iceberg(from), SinkTarget::Iceberg(to)) => {
             let catalog = match (&from.catalog.kind, &to.catalog.kind) {
@@ -260,14 +271,7 @@ pub(super) fn refuse_circle(source: &SourceSpec, sink: &SinkSpec) -> Result<()> 
             catalog && named && from.namespace == to.namespace && from.table == to.table
         }
         _ => false,
-    };
-    if !same {
-        return Ok(());
     }
-    Err(Error::config("the pipeline writes the table that it reads")
-        .at(sink.at.clone())
-        .expected("a target that is not the source")
-        .remedy("write to another table"))
 }
 
 fn place(path: &str) -> &str {

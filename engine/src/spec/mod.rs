@@ -38,6 +38,7 @@ use std::path::Path;
 use sql::{Error, Result};
 
 pub use effective::{Effective, show_defaults};
+pub use lake::reads;
 pub use nearest::nearest;
 pub use units::{duration, size};
 

@@ -3,5 +3,6 @@
 mod contract;
 mod keyed;
 mod loss;
+mod replicate;
 mod rows;
 mod support;
