@@ -43,7 +43,7 @@ fn every_shipped_pipeline_parses_without_any_variable_set() {
 fn every_shipped_pipeline_replays_a_file_that_is_there() {
     for spec in shipped() {
         let SourceSpec::Kafka(kafka) = &spec.source else {
-            panic!("no Kafka source");
+            continue;
         };
         let Bootstrap::File(file) = &kafka.bootstrap else {
             panic!("{:?}", kafka.bootstrap);

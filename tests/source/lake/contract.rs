@@ -200,7 +200,7 @@ async fn an_unbounded_feed_waits_for_versions_and_time_ends_its_batch() {
         ..limit(100)
     };
     let (batch, ()) = futures::join!(async { feed.next(&soon).await.unwrap().unwrap() }, async {
-        drop(commit(&table, &[("insert", 9, "late")]))
+        assert_eq!(commit(&table, &[("insert", 9, "late")]), 2)
     },);
     assert_eq!(rows(&batch), ["2 insert 9 late"]);
     assert_eq!(batch.meta().commit_micros, [micros(2)]);

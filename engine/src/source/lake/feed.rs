@@ -202,8 +202,7 @@ impl LakeFeed {
         if self.queue.is_empty() {
             self.look().await?;
         }
-        if self.announce {
-            self.announce = false;
+        if std::mem::take(&mut self.announce) && self.queue.is_empty() {
             fill.closed = true;
             return Ok(Step::Went);
         }
@@ -536,7 +535,7 @@ impl ChangeFeed for LakeFeed {
             let version = place.needs().unwrap_or(readable.first);
             registration.reached(version, (self.options.clock)()).await;
         }
-        // A position that a start was turned into is kept before anything is read: it would be another one tomorrow.
+        // Where there is nothing to read yet, the start is kept all the same: it would be another one tomorrow.
         self.announce = known.is_none() && place.in_snapshot().is_none() && place.done.is_some();
         debug!(
             source = self.options.name,
