@@ -224,15 +224,16 @@ impl LakeFeed {
         } else if !version.changes_rows {
             self.finish(&version, fill, true);
             None
-        } else if self.options.keyed {
-            let pass = match within {
-                Within::Start => Pass::Whole,
-                Within::Rows(_) => Pass::Removals,
-                Within::Additions(_) => Pass::Additions,
+        } else {
+            let pass = match (within, self.options.keyed) {
+                (Within::Start, true) => Pass::Whole,
+                (Within::Start, false) if is_larger(&version, limit) => Pass::Changes,
+                (Within::Start, false) => Pass::Whole,
+                (_, false) => Pass::Changes,
+                (Within::Rows(_), true) => Pass::Removals,
+                (Within::Additions(_), true) => Pass::Additions,
             };
             Some(Reading::new(version, pass, rows_of(within)))
-        } else {
-            Some(Reading::new(version, Pass::Changes, rows_of(within)))
         };
         Ok(Step::Went)
     }
@@ -317,7 +318,7 @@ impl LakeFeed {
         wanted.into_iter().filter(there).collect()
     }
 
-    /// Takes all that is there of a version that may fit whole; one that does not is read in two passes.
+    /// Takes all that is there of a version that may fit whole. One that does not even fit alone is read anew, to be cut.
     fn gather(&self, reading: &mut Reading, fill: &mut Fill, limit: &BatchLimit) -> Result<()> {
         let pending = reading.pending();
         let taken = reading.take(pending)?;
@@ -328,7 +329,8 @@ impl LakeFeed {
             && fill.bytes.saturating_add(bytes) <= limit.max_bytes.max(1);
         match (fits, fill.records) {
             (true, _) => {}
-            (false, 0) => reading.restart(Pass::Removals),
+            (false, 0) if self.options.keyed => reading.restart(Pass::Removals),
+            (false, 0) => reading.restart(Pass::Changes),
             (false, _) => fill.closed = true,
         }
         Ok(())
@@ -484,6 +486,13 @@ impl LakeFeed {
             registration.reached(version, now).await;
         }
     }
+}
+
+/// Whether the version will not fit into a batch, as far as its log says it. Rows that were only rewritten count there, too: so this
+/// only saves a try.
+fn is_larger(version: &Version, limit: &BatchLimit) -> bool {
+    let rows = |rows: Option<u64>| usize::try_from(rows.unwrap_or(0)).unwrap_or(usize::MAX);
+    rows(version.size.added_rows) > limit.max_records.max(1)
 }
 
 fn rows_of(within: Within) -> i64 {

@@ -16,7 +16,7 @@ pub(super) enum Pass {
     Snapshot,
     /// Its changes, one after the other.
     Changes,
-    /// Its changes, for a target that is kept by key, if they fit into one batch.
+    /// Its changes, all in one batch if they fit.
     Whole,
     /// What it takes away, by key.
     Removals,
