@@ -6,3 +6,4 @@ mod loss;
 mod replicate;
 mod rows;
 mod support;
+mod workload;

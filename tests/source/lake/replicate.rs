@@ -45,6 +45,10 @@ impl Lake {
         Self { folder }
     }
 
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
     fn write(&self, name: &str, yaml: &str) {
         let file = self.folder.path().join(format!("{name}.yaml"));
         fs::write(file, yaml).expect("a temporary folder is writable");

@@ -279,6 +279,14 @@ impl LakeFeed {
         fill: &mut Fill,
         limit: &BatchLimit,
     ) -> Result<Step> {
+        if reading.pass == Pass::Whole && fill.records == 0 && !fits(&reading, fill, limit) {
+            // It does not even fit alone: it is read anew, to be cut.
+            reading.restart(if self.options.keyed {
+                Pass::Removals
+            } else {
+                Pass::Changes
+            });
+        }
         let columns = self.columns(reading.pass);
         let fetched = reading.fetch(self.table.as_ref(), &columns).await;
         let more = match fetched {
@@ -318,21 +326,12 @@ impl LakeFeed {
         wanted.into_iter().filter(there).collect()
     }
 
-    /// Takes all that is there of a version that may fit whole. One that does not even fit alone is read anew, to be cut.
+    /// Takes all that is there of a version that may fit whole.
     fn gather(&self, reading: &mut Reading, fill: &mut Fill, limit: &BatchLimit) -> Result<()> {
         let pending = reading.pending();
         let taken = reading.take(pending)?;
         reading.whole.extend(taken);
-        let rows = usize::try_from(reading.taken).unwrap_or(usize::MAX);
-        let bytes = rows.saturating_mul(reading.row_bytes);
-        let fits = fill.records.saturating_add(rows) <= limit.max_records.max(1)
-            && fill.bytes.saturating_add(bytes) <= limit.max_bytes.max(1);
-        match (fits, fill.records) {
-            (true, _) => {}
-            (false, 0) if self.options.keyed => reading.restart(Pass::Removals),
-            (false, 0) => reading.restart(Pass::Changes),
-            (false, _) => fill.closed = true,
-        }
+        fill.closed = fill.records > 0 && !fits(reading, fill, limit);
         Ok(())
     }
 
@@ -486,6 +485,14 @@ impl LakeFeed {
             registration.reached(version, now).await;
         }
     }
+}
+
+/// Whether what was taken of a version that is to come whole fits into the batch.
+fn fits(reading: &Reading, fill: &Fill, limit: &BatchLimit) -> bool {
+    let rows = usize::try_from(reading.taken).unwrap_or(usize::MAX);
+    let bytes = rows.saturating_mul(reading.row_bytes);
+    fill.records.saturating_add(rows) <= limit.max_records.max(1)
+        && fill.bytes.saturating_add(bytes) <= limit.max_bytes.max(1)
 }
 
 /// Whether the version will not fit into a batch, as far as its log says it. Rows that were only rewritten count there, too: so this
