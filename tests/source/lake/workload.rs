@@ -68,7 +68,7 @@ impl Topic {
     fn grow(&mut self, changes: usize) {
         for _ in 0..changes {
             let dice = self.random.below(10);
-            if self.living.len() < 5 || (dice < 3 && self.living.len() < KEYS) {
+            if self.living.len() < 5 || (dice < 3 && self.living.len() + 1 < KEYS) {
                 let free: Vec<i64> = (0..KEYS as i64)
                     .filter(|id| !self.living.contains(id))
                     .collect();

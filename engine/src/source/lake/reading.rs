@@ -132,8 +132,8 @@ impl Reading {
 
     fn offer(&mut self, batch: RecordBatch) -> Result<()> {
         let rows = batch.num_rows();
-        if rows > 0 {
-            self.row_bytes = (batch.get_array_memory_size() / rows).max(1);
+        if let Some(bytes) = batch.get_array_memory_size().checked_div(rows) {
+            self.row_bytes = bytes.max(1);
         }
         let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(rows);
         self.skip -= i64::try_from(skipped).unwrap_or(0);
