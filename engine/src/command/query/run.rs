@@ -13,7 +13,7 @@ use datafusion::sql::parser::{CreateExternalTable, Statement};
 use datafusion::sql::sqlparser::ast::{ObjectName, ObjectType, Statement as Ast};
 use futures::stream;
 use parking_lot::RwLock;
-use sql::change::is_metadata;
+use sql::change::metadata_names;
 use sql::function::table::{TableFunction, calls, replace};
 use sql::plan::{Script, expand_wildcards};
 use sql::session::{Role, session};
@@ -276,11 +276,6 @@ struct Row<'a> {
     kind: &'a str,
     pipeline: Option<&'a str>,
     file: String,
-}
-
-fn metadata(schema: &SchemaRef) -> Vec<String> {
-    let columns = schema.fields().iter().map(|field| field.name().clone());
-    columns.filter(|name| is_metadata(name)).collect()
 }
 
 /// An error that a running statement met: ours as it is, for it knows what to do next.
