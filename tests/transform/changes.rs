@@ -96,7 +96,7 @@ async fn reads(sql: &str) -> (String, u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_come_by_version_with_what_is_said_of_it() {
-    let context = context(Role::Query, &table(), 1, Some(4));
+    let context = context(Role::Pipeline, &table(), 1, Some(4));
     let plan = planned(&context, "SELECT * FROM changes").await;
     assert_eq!(
         run(plan, context.task_ctx()).await,
@@ -222,7 +222,7 @@ async fn plans_come_back_equal() {
         "SELECT _change_type, count(*) AS n FROM changes GROUP BY 1 ORDER BY 1",
         "SELECT name FROM changes LIMIT 3",
     ] {
-        let context = context(Role::Query, &table, 1, Some(5));
+        let context = context(Role::Pipeline, &table, 1, Some(5));
         let plan = planned(&context, sql).await;
         let bytes =
             physical_plan_to_bytes_with_extension_codec(Arc::clone(&plan), &SourceCodec).unwrap();
