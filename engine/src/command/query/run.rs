@@ -55,6 +55,12 @@ impl Queries {
         Self { tables }
     }
 
+    /// The same statements over `tables`: the pipeline files were read again.
+    #[must_use]
+    pub fn over(&self, tables: KnownTables) -> Self {
+        Self { tables }
+    }
+
     /// The tables of the pipelines.
     pub fn tables(&self) -> &KnownTables {
         &self.tables
