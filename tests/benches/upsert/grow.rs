@@ -48,9 +48,9 @@ pub(crate) fn run(options: &Options, folder: &Path) {
         options.commits, options.rows
     );
     println!(
-        "| | keys | first {ENDS} commits | last {ENDS} | grown by | files at the end | size |"
+        "| | keys | first {ENDS} commits, median | last {ENDS} | grown by | all commits | maintenance | rewritten by it | data files at the end | most memory |"
     );
-    println!("|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|");
     let (rows, commits) = (options.rows.to_string(), options.commits.to_string());
     for (format, keys) in [
         (Format::Iceberg, Keys::Uniform),

@@ -58,7 +58,7 @@ pub(in crate::sink::iceberg) struct Listed {
     pub(in crate::sink::iceberg) data: Vec<LiveFile>,
     pub(in crate::sink::iceberg) deletes: Vec<LiveDelete>,
     /// Live equality deletes, which an upsert does not apply.
-    equality: Option<String>,
+    equality: Vec<LiveFile>,
     /// For each column of the key the smallest and the largest value of each data file.
     pub(in crate::sink::iceberg) bounds: Vec<Option<(ArrayRef, ArrayRef)>>,
 }
@@ -89,10 +89,13 @@ impl State {
             .flat_map(|(_, listed)| &listed.deletes)
     }
 
-    /// The path of a live file of equality deletes.
+    /// The path of a live file of equality deletes that may take out rows. What is left of them after a rewrite of all that they
+    /// were about takes out none, and may stay in a table for ever.
     pub(in crate::sink::iceberg) fn equality_deletes(&self) -> Option<&str> {
-        let mut listed = self.manifests.iter();
-        listed.find_map(|(_, listed)| listed.equality.as_deref())
+        let listed = self.manifests.iter();
+        let mut deletes = listed.flat_map(|(_, listed)| &listed.equality);
+        let applies = |delete: &&LiveFile| self.data().any(|data| delete.equality_applies_to(data));
+        deletes.find(applies).map(|delete| delete.path.as_str())
     }
 
     /// The paths of all live files.
@@ -184,7 +187,7 @@ impl Manifests {
         let mut listed = Listed {
             data: Vec::new(),
             deletes: Vec::new(),
-            equality: None,
+            equality: Vec::new(),
             bounds: Vec::new(),
         };
         for entry in live() {
@@ -195,7 +198,7 @@ impl Manifests {
                     scope: Scope::of(entry),
                     file: own,
                 }),
-                DataContentType::EqualityDeletes => listed.equality = Some(own.path),
+                DataContentType::EqualityDeletes => listed.equality.push(own),
             }
         }
         if file.content == ManifestContentType::Data {
@@ -222,6 +225,15 @@ impl LiveFile {
             spec: manifest.partition_spec_id,
             partition: file.partition().clone(),
         }
+    }
+
+    /// Whether this file of equality deletes may be about rows of `data`, by the rules of the format: an older file of its
+    /// partition, or of any partition if it has none.
+    fn equality_applies_to(&self, data: &Self) -> bool {
+        // A spec whose every field is void counts as none, too.
+        let global = self.partition.iter().all(|value| value.is_none());
+        data.sequence < self.sequence
+            && (global || (self.spec == data.spec && self.partition == data.partition))
     }
 }
 
