@@ -9,6 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tests::engine::{Engine, Outcome, Running};
 use tests::repository;
+use tests::terminal::Terminal;
 
 const LIMIT: Duration = Duration::from_secs(180);
 
@@ -101,8 +102,11 @@ impl Case {
     }
 
     /// Calls the engine through another program.
-    pub(super) fn under(mut self, wrapper: &[&str]) -> Self {
-        self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
+    pub(super) fn under<S: AsRef<str>>(mut self, wrapper: &[S]) -> Self {
+        self.wrapper = wrapper
+            .iter()
+            .map(|word| word.as_ref().to_owned())
+            .collect();
         self
     }
 
@@ -135,6 +139,24 @@ impl Case {
     /// `engine ARGS…` in the case's folder.
     pub(super) fn call(&self, args: &[&str]) -> Outcome {
         let outcome = self.engine(args).run(LIMIT);
+        assert_calm(&outcome);
+        outcome
+    }
+
+    /// `engine ARGS…` in the case's folder, on a terminal; its history is the case's.
+    pub(super) fn terminal(&self, args: &[&str]) -> Terminal {
+        Terminal::start(
+            self.engine(args)
+                .env("ENGINE_HISTORY", self.path("history")),
+        )
+    }
+
+    /// `engine ARGS…` in the case's folder, which reads `text`.
+    pub(super) fn piped(&self, args: &[&str], text: &str) -> Outcome {
+        let input = self.path("input");
+        fs::write(&input, text).unwrap();
+        let input = fs::File::open(input).unwrap();
+        let outcome = self.engine(args).stdin(input).run(LIMIT);
         assert_calm(&outcome);
         outcome
     }
