@@ -102,11 +102,8 @@ impl Case {
     }
 
     /// Calls the engine through another program.
-    pub(super) fn under<S: AsRef<str>>(mut self, wrapper: &[S]) -> Self {
-        self.wrapper = wrapper
-            .iter()
-            .map(|word| word.as_ref().to_owned())
-            .collect();
+    pub(super) fn under(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
         self
     }
 

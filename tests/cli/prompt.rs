@@ -29,7 +29,7 @@ fn ends(terminal: Terminal) -> Outcome {
 
 #[test]
 fn statements_are_typed_over_several_lines_and_errors_do_not_end_it() {
-    let case = Case::iceberg().under(&need!(terminal::wrapper()));
+    let case = Case::iceberg().under(&need!(terminal::wrapper()).each_ref().map(String::as_str));
     let mut terminal = prompt(&case);
     terminal.type_line("SELECT 40 + 2 AS answer;");
     terminal.shows(" answer\n--------\n     42\n(1 row)\n");
@@ -66,7 +66,7 @@ fn statements_are_typed_over_several_lines_and_errors_do_not_end_it() {
 fn tab_completes_tables_columns_and_commands_and_up_is_the_line_before() {
     let case = Case::iceberg();
     case.runs(0, &[]);
-    let case = case.under(&need!(terminal::wrapper()));
+    let case = case.under(&need!(terminal::wrapper()).each_ref().map(String::as_str));
     let mut terminal = prompt(&case);
     // The words before the table's name are written again when the table's name is.
     terminal.press("SELECT count(*) AS n FROM iceb");
@@ -125,7 +125,7 @@ fn a_history_that_cannot_be_written_is_no_reason_to_fail() {
     // A folder stands where the file would be.
     let case = Case::iceberg()
         .folder("history")
-        .under(&need!(terminal::wrapper()));
+        .under(&need!(terminal::wrapper()).each_ref().map(String::as_str));
     let mut terminal = prompt(&case);
     terminal.type_line("SELECT 1 AS one;");
     terminal.shows("(1 row)");
@@ -142,7 +142,7 @@ fn a_history_that_cannot_be_written_is_no_reason_to_fail() {
 fn tables_and_functions_are_told_and_files_are_read_again() {
     let case = Case::iceberg().file("script.sql", "SELECT 'from' AS a;\n\\timing\nSELECT b;\n");
     case.runs(0, &[]);
-    let case = case.under(&need!(terminal::wrapper()));
+    let case = case.under(&need!(terminal::wrapper()).each_ref().map(String::as_str));
     let mut terminal = prompt(&case);
     terminal.type_line("\\d");
     terminal.shows("iceberg.analytics.customers | iceberg");
@@ -218,7 +218,7 @@ fn ctrl_c_stops_an_endless_query_and_nothing_else() {
     let lines: Vec<&str> = messages.lines().collect();
     let (last, first) = lines.split_last().unwrap();
     fs::write(&data, first.join("\n") + "\n").unwrap();
-    let case = case.under(&need!(terminal::wrapper()));
+    let case = case.under(&need!(terminal::wrapper()).each_ref().map(String::as_str));
     let mut terminal = prompt(&case);
     // On a line, it clears the line, and the lines before it.
     terminal.type_line("SELECT 1");
@@ -254,7 +254,7 @@ fn ctrl_c_stops_an_endless_query_and_nothing_else() {
 
 #[test]
 fn watch_runs_the_last_query_again_until_ctrl_c() {
-    let case = Case::iceberg().under(&need!(terminal::wrapper()));
+    let case = Case::iceberg().under(&need!(terminal::wrapper()).each_ref().map(String::as_str));
     let mut terminal = prompt(&case);
     terminal.type_line("\\watch");
     terminal.shows("error: there is no query to run again");
@@ -278,7 +278,7 @@ fn watch_runs_the_last_query_again_until_ctrl_c() {
 
 #[test]
 fn a_wide_table_is_cut_to_the_terminal_and_colours_go_by_no_color() {
-    let case = Case::iceberg().under(&need!(terminal::wrapper()));
+    let case = Case::iceberg().under(&need!(terminal::wrapper()).each_ref().map(String::as_str));
     let mut terminal = prompt(&case);
     terminal.type_line("SELECT repeat('x', 500) AS wide, NULL AS nothing, 1 AS a;");
     terminal.shows("x…");

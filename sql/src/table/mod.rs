@@ -4,12 +4,14 @@
 //! data (name, schema, projection) and finds the live rows or the live feed at execution, in the session's [`Slots`],
 //! under the source's name. So a plan can be kept, run again, printed, and sent as bytes ([`SourceCodec`]).
 
+mod at_once;
 mod codec;
 mod endless;
 mod exec;
 mod provider;
 mod slots;
 
+pub use at_once::AtOnce;
 pub use codec::SourceCodec;
 pub use endless::RefuseEndless;
 pub use exec::{Ends, SourceExec};

@@ -18,6 +18,9 @@ use super::waiting::{Waiting, unless_stopped};
 use crate::cli::OutputFormat;
 use crate::command::show::{Csv, ParquetFile, Show};
 
+/// Batches that may be ready before they are shown.
+const READY: usize = 16;
+
 /// How a statement ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
@@ -88,6 +91,8 @@ impl Shell {
                     waiting.count(batch.num_rows());
                     if let Some(show) = &mut show {
                         show.rows(&batch, &mut self.target)?;
+                    }
+                    if rows.none_ready() {
                         self.target.hand_on()?;
                     }
                     if live && batch.num_rows() > 0 {
@@ -152,7 +157,7 @@ struct Rows {
 
 impl Rows {
     fn of(mut stream: SendableRecordBatchStream) -> Self {
-        let (send, batches) = channel(1);
+        let (send, batches) = channel(READY);
         let task = tokio::spawn(async move {
             while let Some(batch) = stream.next().await {
                 if send.send(batch).await.is_err() {
@@ -161,6 +166,11 @@ impl Rows {
             }
         });
         Self { batches, task }
+    }
+
+    /// Whether the next rows are yet to come.
+    fn none_ready(&self) -> bool {
+        self.batches.is_empty()
     }
 
     async fn next(&mut self) -> Option<Result<RecordBatch, DataFusionError>> {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rustyline::completion::Completer;
-use rustyline::error::ReadlineError;
+use rustyline::error::{ReadlineError, Signal};
 use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
-use rustyline::history::FileHistory;
+use rustyline::history::{FileHistory, History, MemHistory};
 use rustyline::validate::Validator;
 use rustyline::{Behavior, CompletionType, Config, Context, Editor, Helper};
 use sql::{Error, Result};
@@ -19,19 +19,24 @@ use crate::command::files::environment;
 
 const FIRST: &str = "engine> ";
 const MORE: &str = "     -> ";
-const REMEMBERED: usize = 10_000;
+const REMEMBERED: usize = 2_000;
 
 /// The prompt.
+///
+/// The line editor handles signals of its own for as long as it lives, Ctrl-C among them. So there is one for each line: between
+/// two lines, while a query runs, Ctrl-C is the shell's.
 pub(super) struct Prompt {
-    editor: Editor<Tab, FileHistory>,
-    history: Option<PathBuf>,
+    known: Arc<Mutex<Known>>,
+    config: Config,
+    history: FileHistory,
+    file: Option<PathBuf>,
 }
 
 impl Prompt {
     /// A prompt that completes what `known` knows. `results_here`: whether results go to the same terminal.
     ///
     /// # Errors
-    /// A terminal that cannot be used.
+    /// None that a user can cause.
     pub(super) fn new(known: Arc<Mutex<Known>>, results_here: bool) -> Result<Self> {
         let behavior = match results_here {
             true => Behavior::Stdio,
@@ -45,46 +50,59 @@ impl Prompt {
             .completion_show_all_if_ambiguous(true)
             .behavior(behavior)
             .build();
-        let mut editor = Editor::with_config(config).map_err(no_terminal)?;
-        editor.set_helper(Some(Tab {
-            known,
-            pending: String::new(),
-        }));
-        let history = history_file();
-        if let Some(file) = &history {
+        let mut history = FileHistory::with_config(&config);
+        let file = history_file();
+        if let Some(file) = &file {
             // There may be none yet, or none that can be read: no reason not to work.
-            let _none = editor.load_history(file);
+            let _none = history.load(file);
         }
-        Ok(Self { editor, history })
+        Ok(Self {
+            known,
+            config,
+            history,
+            file,
+        })
+    }
+
+    fn editor(&self, pending: &str) -> rustyline::Result<Editor<Tab, MemHistory>> {
+        let mut history = MemHistory::with_config(&self.config);
+        for entry in self.history.iter() {
+            history.add(entry)?;
+        }
+        let mut editor = Editor::with_history(self.config, history)?;
+        editor.set_helper(Some(Tab {
+            known: self.known.clone(),
+            pending: pending.to_owned(),
+        }));
+        Ok(editor)
     }
 }
 
 impl Input for Prompt {
     fn line(&mut self, pending: &str) -> Result<Line> {
-        if let Some(tab) = self.editor.helper_mut() {
-            pending.clone_into(&mut tab.pending);
-        }
-        let prompt = if pending.trim().is_empty() {
-            FIRST
-        } else {
-            MORE
+        let prompt = match pending.trim() {
+            "" => FIRST,
+            _ => MORE,
         };
-        match self.editor.readline(prompt) {
+        let mut editor = self.editor(pending).map_err(no_terminal)?;
+        match editor.readline(prompt) {
             Ok(line) => Ok(Line::Text(line)),
-            Err(ReadlineError::Interrupted) => Ok(Line::Interrupted),
+            Err(ReadlineError::Interrupted | ReadlineError::Signal(Signal::Interrupt)) => {
+                Ok(Line::Interrupted)
+            }
             Err(ReadlineError::Eof) => Ok(Line::End),
-            // The window changed its size before a key was pressed.
-            Err(ReadlineError::Signal(_)) => Ok(Line::Text(String::new())),
+            // The window changed its size.
+            Err(ReadlineError::Signal(Signal::Resize)) => Ok(Line::Text(String::new())),
             Err(error) => Err(no_terminal(error)),
         }
     }
 
     fn remember(&mut self, text: &str) {
-        let added = self.editor.add_history_entry(text).unwrap_or_default();
-        if let Some(file) = self.history.as_ref().filter(|_| added) {
+        let added = self.history.add(text).unwrap_or_default();
+        if let Some(file) = self.file.as_ref().filter(|_| added) {
             let folder = file.parent().map(std::fs::create_dir_all);
             // A history that cannot be written is kept for this session.
-            let _kept = folder.map(|_| self.editor.append_history(file));
+            let _kept = folder.map(|_| self.history.append(file));
         }
     }
 }
