@@ -5,8 +5,11 @@ use std::error::Error as StdError;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::datatypes::Schema;
+use arrow::array::{Array as _, ArrayRef, StringArray};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, Schema};
 use datafusion::catalog::TableProvider;
+use datafusion::common::ScalarValue;
 use deltalake::kernel::engine::arrow_conversion::{TryIntoArrow as _, TryIntoKernel as _};
 use deltalake::kernel::transaction::CommitProperties;
 use deltalake::kernel::{Metadata, Protocol, StructType};
@@ -129,7 +132,11 @@ fn configuration(spec: &DeltaTableSpec) -> BTreeMap<String, Option<String>> {
     ours.into_iter().chain(said).collect()
 }
 
-fn log_store(spec: &DeltaTableSpec) -> Result<LogStoreRef> {
+/// The storage of a table, whether it is there or not.
+///
+/// # Errors
+/// [`ErrorKind::Config`] for a path that no storage serves.
+pub(crate) fn log_store(spec: &DeltaTableSpec) -> Result<LogStoreRef> {
     builder(spec)?
         .build_storage()
         .map_err(|error| storage_error("open the table's storage", &spec.path, error))
@@ -184,6 +191,25 @@ pub(crate) async fn open_at(spec: &DeltaTableSpec, version: u64) -> Result<Delta
         .map_err(|error| load_error(error, &spec.path))?;
     check_readable(snapshot(&table, &spec.path)?.protocol(), &spec.path)?;
     Ok(table)
+}
+
+/// A table as it was at `version`, whatever features it has; `None` if the log does not lead to it any more.
+pub(crate) async fn load_at(
+    spec: &DeltaTableSpec,
+    version: u64,
+    files: bool,
+) -> Result<Option<DeltaTable>> {
+    let builder = builder(spec)?.with_version(version);
+    let builder = if files {
+        builder
+    } else {
+        builder.without_files()
+    };
+    match builder.load().await {
+        Ok(table) => Ok(Some(table)),
+        Err(DeltaTableError::NotATable(_) | DeltaTableError::InvalidVersion(_)) => Ok(None),
+        Err(error) => Err(load_error(error, &spec.path)),
+    }
 }
 
 /// The error of reading a table's log: of the storage, or of what stands there.
@@ -266,7 +292,15 @@ const WRITABLE: [&str; 4] = ["appendOnly", "changeDataFeed", "timestampNtz", "in
 /// # Errors
 /// [`ErrorKind::Config`] naming the features.
 pub(crate) fn check_readable(protocol: &Protocol, path: &str) -> Result<()> {
-    let foreign = unknown(protocol.reader_features(), &READABLE);
+    check_features(protocol, &READABLE, path)
+}
+
+/// Refuses tables that a reader which knows the features `readable` would read wrongly.
+///
+/// # Errors
+/// [`ErrorKind::Config`] naming the features.
+pub(crate) fn check_features(protocol: &Protocol, readable: &[&str], path: &str) -> Result<()> {
+    let foreign = unknown(protocol.reader_features(), readable);
     if foreign.is_empty() {
         return Ok(());
     }
@@ -344,6 +378,36 @@ fn check_rules(metadata: &Metadata, path: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The value of a partition column, out of its text in the log.
+///
+/// # Errors
+/// [`ErrorKind::Config`] if it cannot be understood: guessing would lose rows.
+pub(crate) fn partition_value(
+    name: &str,
+    raw: Option<&str>,
+    data_type: &DataType,
+) -> Result<ScalarValue> {
+    // The protocol's rule: the empty text is null for every type.
+    let raw = raw.filter(|raw| !raw.is_empty());
+    let text: ArrayRef = Arc::new(StringArray::from(vec![raw]));
+    let wrong = || {
+        Error::config(format!(
+            "the partition column `{name}` of the Delta table has a value that is no {data_type}"
+        ))
+        .remedy("Rewrite that partition, or write to another table.")
+    };
+    let options = CastOptions {
+        safe: true,
+        ..CastOptions::default()
+    };
+    let value =
+        cast_with_options(&text, data_type, &options).map_err(|error| wrong().source(error))?;
+    if raw.is_some() && value.is_null(0) {
+        return Err(wrong());
+    }
+    ScalarValue::try_from_array(&value, 0).map_err(|error| wrong().source(error))
 }
 
 fn unknown<T: std::fmt::Display>(features: Option<&[T]>, known: &[&str]) -> Vec<String> {

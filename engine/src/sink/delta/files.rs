@@ -14,8 +14,8 @@ use serde::Deserialize;
 use sql::{Error, ErrorKind, Result};
 
 use super::DeltaSink;
-use super::upsert::bounds::{Bounds, bounds_of, partition_value, row_count};
-use crate::lake::delta::open_at;
+use super::upsert::bounds::{Bounds, bounds_of, row_count};
+use crate::lake::delta::{open_at, partition_value};
 use crate::lake::keys::KeySet;
 use crate::lake::locate::DataFile;
 

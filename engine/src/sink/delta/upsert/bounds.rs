@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array as _, ArrayRef, StringArray};
+use arrow::array::{ArrayRef, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::ScalarValue;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use sql::{Error, Result};
 
 use crate::sink::delta::statistics::EXACT_DIGITS;
 
@@ -110,36 +109,6 @@ fn padded(max: ScalarValue) -> ScalarValue {
         }
         other => other,
     }
-}
-
-/// The value of a partition column, out of its text in the log.
-///
-/// # Errors
-/// [`sql::ErrorKind::Config`] if it cannot be understood: guessing would lose rows.
-pub(in crate::sink::delta) fn partition_value(
-    name: &str,
-    raw: Option<&str>,
-    data_type: &DataType,
-) -> Result<ScalarValue> {
-    // The protocol's rule: the empty text is null for every type.
-    let raw = raw.filter(|raw| !raw.is_empty());
-    let text: ArrayRef = Arc::new(StringArray::from(vec![raw]));
-    let wrong = || {
-        Error::config(format!(
-            "the partition column `{name}` of the Delta table has a value that is no {data_type}"
-        ))
-        .remedy("Rewrite that partition, or write to another table.")
-    };
-    let options = CastOptions {
-        safe: true,
-        ..CastOptions::default()
-    };
-    let value =
-        cast_with_options(&text, data_type, &options).map_err(|error| wrong().source(error))?;
-    if raw.is_some() && value.is_null(0) {
-        return Err(wrong());
-    }
-    ScalarValue::try_from_array(&value, 0).map_err(|error| wrong().source(error))
 }
 
 /// Whether partition values of this type survive being text, in every reader and in the writer of this library: binary values have
