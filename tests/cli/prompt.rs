@@ -7,7 +7,7 @@ use tests::engine::Outcome;
 use tests::need;
 use tests::terminal::{self, CTRL_C, CTRL_D, TAB, Terminal, UP};
 
-use super::case::{Case, FILE, assert_calm};
+use super::case::{Case, FILE, SHIPPED_ROWS, assert_calm};
 
 const PROMPT: &str = "engine> ";
 const MORE: &str = "     -> ";
@@ -234,7 +234,7 @@ fn ctrl_c_stops_an_endless_query_and_nothing_else() {
     writeln!(file, "{last}").unwrap();
     terminal.shows(&format!(" {rows}\n"));
     terminal.press(CTRL_C);
-    terminal.shows(&format!("({} rows)\nstopped\n", rows + 1));
+    terminal.shows(&format!("({SHIPPED_ROWS} rows)\nstopped\n"));
     terminal.shows(PROMPT);
     // One that only computes is stopped, too.
     terminal.type_line(

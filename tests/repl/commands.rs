@@ -39,7 +39,13 @@ fn commands_are_read_with_what_follows_them() {
 #[test]
 fn what_is_no_command_is_refused_with_what_would_be() {
     for (line, says, expected, next) in [
-        ("\\dg", "there is no command \\dg", "", "see \\?"),
+        ("\\dg", "there is no command \\dg", "", "did you mean \\df?"),
+        (
+            "\\nonsense",
+            "there is no command \\nonsense",
+            "",
+            "see \\?",
+        ),
         (
             "\\timng on",
             "there is no command \\timng",
@@ -99,9 +105,10 @@ fn what_is_no_command_is_refused_with_what_would_be() {
 fn the_help_has_a_line_for_each_command() {
     let help = help();
     for name in command_names() {
-        let lines = help
-            .lines()
-            .filter(|line| line.split([' ', ',']).any(|word| word == name));
+        let lines = help.lines().filter(|line| {
+            let left = line.trim_start().split("  ").next().unwrap_or_default();
+            left.split([' ', ',']).any(|word| word == name)
+        });
         assert_eq!(lines.count(), 1, "{name} in\n{help}");
     }
     assert!(help.lines().all(|line| line.len() <= 100), "{help}");

@@ -47,7 +47,7 @@ fn a_statement_ends_at_its_semicolon_and_at_no_other() {
         ),
         ("SELECT 'a\n;\nb';", vec!["1: SELECT 'a\n;\nb';"]),
         ("SELECT $$a;b$$;", vec!["1: SELECT $$a;b$$;"]),
-        (";;\n; SELECT 1;", vec!["3: SELECT 1;"]),
+        (";;\n; SELECT 1;", vec!["2: SELECT 1;"]),
         ("\n\n  SELECT 1;\n\n", vec!["3: SELECT 1;"]),
         ("-- a comment\n\nSELECT 1;", vec!["3: SELECT 1;"]),
         ("", vec![]),

@@ -49,10 +49,7 @@ pub struct Terminal {
 impl Terminal {
     /// Starts an engine that was made [`Engine::under`] the [`wrapper()`].
     pub fn start(engine: Engine) -> Self {
-        let engine = engine
-            .env("TERM", "xterm")
-            .env("NO_COLOR", "")
-            .stdin(Stdio::piped());
+        let engine = engine.env("TERM", "xterm").stdin(Stdio::piped());
         let mut running = engine.start();
         let keys = running.take_stdin().expect("a pipe");
         Self {

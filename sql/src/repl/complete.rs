@@ -123,7 +123,12 @@ pub fn complete(
     let Some(start) = (skipped + cursor.start).checked_sub(before.len()) else {
         return Completion::default();
     };
-    let whole = format!("{text}{}", line.get(at..).unwrap_or_default());
+    // Without the word, whose quote may be open.
+    let whole = format!(
+        "{} {}",
+        text.get(..cursor.start).unwrap_or_default(),
+        line.get(at..).unwrap_or_default()
+    );
     let mut words = match &cursor.place {
         Place::TableText => tables(&names.tables, &cursor.word),
         Place::Relation => {
@@ -253,6 +258,9 @@ impl Cursor {
             }
             start = offset(text, last.span.start);
             tokens = head;
+        }
+        if matches!(significant(tokens).last(), Some(Token::Backslash)) {
+            return None;
         }
         Some(Self {
             place: place(tokens),

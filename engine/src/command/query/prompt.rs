@@ -69,7 +69,7 @@ impl Prompt {
         for entry in self.history.iter() {
             history.add(entry)?;
         }
-        let mut editor = Editor::with_history(self.config, history)?;
+        let mut editor = Editor::with_history(self.config.clone(), history)?;
         editor.set_helper(Some(Tab {
             known: self.known.clone(),
             pending: pending.to_owned(),

@@ -78,7 +78,7 @@ pub(super) fn cut(text: &str, room: usize) -> String {
 /// `text` as it is written for `cell`: dim if it is NULL and there are colours.
 pub(super) fn dimmed(text: String, cell: &Cell, look: Look) -> String {
     match cell {
-        None if look.colour => format!("\u{1b}[2m{text}\u{1b}[0m"),
+        None if look.colour && !text.is_empty() => format!("\u{1b}[2m{text}\u{1b}[0m"),
         _ => text,
     }
 }
