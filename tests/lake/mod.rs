@@ -13,3 +13,4 @@ mod refusals;
 mod rest;
 mod types;
 mod upsert;
+mod versioned;

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use crate::jdk;
 use crate::kafka::Broker;
 use crate::maven;
+use crate::process;
 use crate::python::{self, Location, Table};
 use crate::repository;
 use crate::skip::Missing;
@@ -184,6 +185,19 @@ impl Spark {
     }
 
     /// A script of the clone in Spark's environment; everything that Spark leaves behind goes to `folder`.
+    /// Makes Iceberg tables with histories in `folder`, and what each of their snapshots holds: see `make_iceberg_tables.py`.
+    ///
+    /// # Panics
+    /// With what Spark said if it cannot.
+    pub fn make_iceberg_tables(&self, folder: &Path) {
+        let own = TempDir::with_prefix("engine-spark-").expect("a temporary folder");
+        let script = "tests/readers/make_iceberg_tables.py";
+        let mut script = self.script(script, own.path(), &[&self.jars]);
+        if let Err(said) = process::run(script.arg(folder)) {
+            panic!("Spark cannot make the tables: {said}");
+        }
+    }
+
     fn script(&self, script: &str, folder: &Path, jars: &[&Path]) -> Command {
         let jars = std::env::join_paths(jars).expect("paths without colons");
         let mut command = Command::new(&self.python);

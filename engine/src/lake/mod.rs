@@ -15,6 +15,7 @@ pub mod delta;
 pub mod iceberg;
 pub mod keys;
 pub(crate) mod listing;
+pub(crate) mod live;
 pub mod locate;
 pub(crate) mod partition_values;
 pub mod partitions;

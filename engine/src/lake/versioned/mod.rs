@@ -5,8 +5,8 @@ pub mod iceberg;
 
 use std::sync::Arc;
 
+use sql::Result;
 use sql::versioned::VersionedTable;
-use sql::{Error, Result};
 
 use crate::spec::model::{DeltaTableSpec, IcebergTableSpec};
 
@@ -45,8 +45,6 @@ pub async fn open(
             let table = delta::DeltaVersions::open(spec).await?;
             Ok(Arc::new(table.with_missing_feed(missing_feed)))
         }
-        VersionedSpec::Iceberg(spec) => {
-            Err(Error::config("the changes of Iceberg tables are not read yet").at(&spec.table))
-        }
+        VersionedSpec::Iceberg(spec) => Ok(Arc::new(iceberg::IcebergVersions::open(spec).await?)),
     }
 }

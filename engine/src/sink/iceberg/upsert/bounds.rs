@@ -6,38 +6,13 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Schema};
 use datafusion::common::ScalarValue;
 use iceberg::spec::{
-    Datum, Literal, PartitionSpec, PrimitiveLiteral, PrimitiveType, Struct, TableMetadata,
-    Transform,
+    Datum, Literal, PartitionSpec, PrimitiveType, Struct, TableMetadata, Transform,
 };
 use iceberg::transform::create_transform_function;
 
 use super::files::LiveFile;
 use crate::lake::keys::KeySet;
-
-/// A value as Arrow has it. `None` for types whose order or bytes differ between the two.
-pub(super) fn scalar(literal: &PrimitiveLiteral, of: &PrimitiveType) -> Option<ScalarValue> {
-    use PrimitiveLiteral as L;
-    use PrimitiveType as T;
-    Some(match (literal, of) {
-        (L::Boolean(value), T::Boolean) => ScalarValue::Boolean(Some(*value)),
-        (L::Int(value), T::Int) => ScalarValue::Int32(Some(*value)),
-        (L::Int(value), T::Date) => ScalarValue::Date32(Some(*value)),
-        (L::Long(value), T::Long) => ScalarValue::Int64(Some(*value)),
-        (L::Long(value), T::Time) => ScalarValue::Time64Microsecond(Some(*value)),
-        (L::Long(value), T::Timestamp) => ScalarValue::TimestampMicrosecond(Some(*value), None),
-        (L::Long(value), T::Timestamptz) => {
-            ScalarValue::TimestampMicrosecond(Some(*value), Some("+00:00".into()))
-        }
-        (L::String(value), T::String) => ScalarValue::Utf8(Some(value.clone())),
-        (L::Binary(value), T::Binary) => ScalarValue::LargeBinary(Some(value.clone())),
-        (L::Int128(value), T::Decimal { precision, scale }) => ScalarValue::Decimal128(
-            Some(*value),
-            u8::try_from(*precision).ok()?,
-            i8::try_from(*scale).ok()?,
-        ),
-        _ => return None,
-    })
-}
+pub(super) use crate::lake::live::scalar;
 
 /// One bound for each file, as an array of the key's type; what is not known is null.
 pub(super) fn bounds<'a>(

@@ -10,47 +10,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use futures::{StreamExt as _, TryStreamExt as _};
-use iceberg::metadata_columns::RESERVED_FIELD_ID_DELETE_FILE_PATH;
-use iceberg::spec::{
-    DataContentType, DataFileFormat, Datum, Manifest, ManifestContentType, ManifestEntry,
-    ManifestFile, PrimitiveLiteral, Struct,
-};
+use iceberg::spec::{DataContentType, Manifest, ManifestContentType, ManifestFile};
 use iceberg::table::Table;
 use sql::{Error, Result};
 
 use super::bounds::bounds;
 use crate::lake::iceberg::iceberg_error;
+pub(in crate::sink::iceberg) use crate::lake::live::{LiveDelete, LiveFile, Scope};
 
 /// Manifests that are read at once.
 const PARALLEL: usize = 8;
-
-/// A data file that is part of a snapshot.
-#[derive(Debug, Clone)]
-pub(in crate::sink::iceberg) struct LiveFile {
-    pub(in crate::sink::iceberg) path: String,
-    pub(in crate::sink::iceberg) format: DataFileFormat,
-    pub(in crate::sink::iceberg) size: u64,
-    pub(in crate::sink::iceberg) rows: u64,
-    pub(in crate::sink::iceberg) sequence: i64,
-    pub(in crate::sink::iceberg) spec: i32,
-    pub(in crate::sink::iceberg) partition: Struct,
-}
-
-/// A position-delete file that is part of a snapshot.
-#[derive(Debug, Clone)]
-pub(in crate::sink::iceberg) struct LiveDelete {
-    pub(in crate::sink::iceberg) file: LiveFile,
-    pub(in crate::sink::iceberg) scope: Scope,
-}
-
-/// The data files that a position-delete file is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::sink::iceberg) enum Scope {
-    /// One, by its path.
-    File(String),
-    /// Those of its partition whose path lies between the two.
-    Between(Option<String>, Option<String>),
-}
 
 /// What is kept of a manifest: its live entries.
 #[derive(Debug)]
@@ -214,19 +183,6 @@ impl Manifests {
 }
 
 impl LiveFile {
-    fn new(manifest: &ManifestFile, entry: &ManifestEntry) -> Self {
-        let file = entry.data_file();
-        Self {
-            path: file.file_path().to_owned(),
-            format: file.file_format(),
-            size: file.file_size_in_bytes(),
-            rows: file.record_count(),
-            sequence: entry.sequence_number().unwrap_or(0),
-            spec: manifest.partition_spec_id,
-            partition: file.partition().clone(),
-        }
-    }
-
     /// Whether this file of equality deletes may be about rows of `data`, by the rules of the format: an older file of its
     /// partition, or of any partition if it has none.
     fn equality_applies_to(&self, data: &Self) -> bool {
@@ -234,48 +190,6 @@ impl LiveFile {
         let global = self.partition.iter().all(|value| value.is_none());
         data.sequence < self.sequence
             && (global || (self.spec == data.spec && self.partition == data.partition))
-    }
-}
-
-impl Scope {
-    fn of(entry: &ManifestEntry) -> Self {
-        let file = entry.data_file();
-        if let Some(path) = file.referenced_data_file() {
-            return Self::File(path);
-        }
-        let bound = |bounds: &HashMap<i32, Datum>| {
-            let bound = bounds.get(&RESERVED_FIELD_ID_DELETE_FILE_PATH)?;
-            match bound.literal() {
-                PrimitiveLiteral::String(path) => Some(path.clone()),
-                _ => None,
-            }
-        };
-        Self::Between(bound(file.lower_bounds()), bound(file.upper_bounds()))
-    }
-}
-
-impl LiveDelete {
-    /// Whether its positions may be of `data`, by the rules of the format.
-    pub(in crate::sink::iceberg) fn applies_to(&self, data: &LiveFile) -> bool {
-        if self.file.sequence < data.sequence {
-            return false;
-        }
-        match &self.scope {
-            Scope::File(path) => *path == data.path,
-            Scope::Between(least, most) => {
-                self.file.spec == data.spec
-                    && self.file.partition == data.partition
-                    && least.as_ref().is_none_or(|least| *least <= data.path)
-                    && most.as_ref().is_none_or(|most| data.path <= *most)
-            }
-        }
-    }
-
-    /// Whether it is about `data` and nothing else, so that another file may take its place.
-    pub(in crate::sink::iceberg) fn is_only_about(&self, data: &LiveFile) -> bool {
-        self.scope == Scope::File(data.path.clone())
-            && self.file.spec == data.spec
-            && self.file.partition == data.partition
     }
 }
 

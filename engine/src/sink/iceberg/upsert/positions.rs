@@ -1,13 +1,11 @@
-//! Position-delete files: reading them, and writing one for one data file.
+//! Writing the position-delete file of one data file.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray as _, Int64Array, RecordBatch, StringArray};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
 use bytes::Bytes;
-use futures::TryStreamExt as _;
 use iceberg::metadata_columns::{
     RESERVED_FIELD_ID_DELETE_FILE_PATH, RESERVED_FIELD_ID_DELETE_FILE_POS,
 };
@@ -16,9 +14,7 @@ use iceberg::spec::{
 };
 use iceberg::table::Table;
 use iceberg::writer::file_writer::location_generator::LocationGenerator as _;
-use parquet::arrow::arrow_reader::ArrowReaderOptions;
-use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
-use parquet::arrow::{ArrowWriter, PARQUET_FIELD_ID_META_KEY, ProjectionMask};
+use parquet::arrow::{ArrowWriter, PARQUET_FIELD_ID_META_KEY};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -26,93 +22,13 @@ use sql::{Error, Result};
 use uuid::Uuid;
 
 use super::files::LiveFile;
-use super::read::LakeReader;
 use crate::lake::iceberg::iceberg_error;
+pub(in crate::sink::iceberg) use crate::lake::live::positions::read;
+use crate::lake::live::positions::{PATH, POSITION};
 use crate::lake::partition_values::Locations;
-use crate::lake::storage::storage_error;
 
-const PATH: &str = "file_path";
-const POSITION: &str = "pos";
 /// Rows that are encoded at once.
 const BATCH_ROWS: usize = 64 * 1024;
-
-/// The positions in a delete file, by data file, ascending.
-pub(in crate::sink::iceberg) async fn read(
-    reader: &LakeReader,
-    file: &LiveFile,
-) -> Result<HashMap<String, Vec<u64>>> {
-    let failed = |error: ParquetError| storage_error("read a delete file", &file.path, error);
-    if file.format != DataFileFormat::Parquet {
-        return Err(Error::config("a delete file is no Parquet file")
-            .at(&file.path)
-            .expected("position deletes in Parquet"));
-    }
-    let (opened, metadata) = reader
-        .open(&file.path, file.size, ArrowReaderOptions::new())
-        .await?;
-    let columns = [
-        (PATH, RESERVED_FIELD_ID_DELETE_FILE_PATH),
-        (POSITION, RESERVED_FIELD_ID_DELETE_FILE_POS),
-    ]
-    .map(|(name, id)| {
-        let by_id = |field: &Arc<Field>| {
-            let own = field.metadata().get(PARQUET_FIELD_ID_META_KEY);
-            own.is_some_and(|own| *own == id.to_string())
-        };
-        let fields = metadata.schema().fields();
-        let at = fields.iter().position(by_id);
-        at.or_else(|| fields.iter().position(|field| field.name() == name))
-            .ok_or_else(|| {
-                Error::config(format!("a delete file has no column `{name}`")).at(&file.path)
-            })
-    });
-    let [path_at, position_at] = columns;
-    let (path_at, position_at) = (path_at?, position_at?);
-    let mask = ProjectionMask::roots(metadata.parquet_schema(), [path_at, position_at]);
-    let mut stream = ParquetRecordBatchStreamBuilder::new_with_metadata(opened, metadata)
-        .with_projection(mask)
-        .build()
-        .map_err(failed)?;
-    let mut found: HashMap<String, Vec<u64>> = HashMap::new();
-    while let Some(batch) = stream.try_next().await.map_err(failed)? {
-        let (first, second) = if path_at < position_at {
-            (0, 1)
-        } else {
-            (1, 0)
-        };
-        let typed = |column: usize, data_type: &DataType| -> Result<ArrayRef> {
-            cast(batch.column(column), data_type).map_err(|error| {
-                Error::config("a delete file has columns of other types")
-                    .at(&file.path)
-                    .source(error)
-            })
-        };
-        let paths = typed(first, &DataType::Utf8)?;
-        let positions = typed(second, &DataType::Int64)?;
-        let pairs = paths
-            .as_string::<i32>()
-            .iter()
-            .zip(positions.as_primitive::<Int64Type>());
-        for (path, position) in pairs {
-            let (Some(path), Some(position)) = (path, position) else {
-                return Err(Error::config("a delete file has a null").at(&file.path));
-            };
-            let position = u64::try_from(position)
-                .map_err(|error| Error::config("a negative position").source(error))?;
-            match found.get_mut(path) {
-                Some(positions) => positions.push(position),
-                None => {
-                    found.insert(path.to_owned(), vec![position]);
-                }
-            }
-        }
-    }
-    for positions in found.values_mut() {
-        positions.sort_unstable();
-        positions.dedup();
-    }
-    Ok(found)
-}
 
 /// Writes the file that deletes the rows `positions` (ascending) of `data`. It is no part of the table until it is committed.
 /// Memory: the whole file, a few bytes a position.

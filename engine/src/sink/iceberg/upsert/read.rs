@@ -1,73 +1,29 @@
 //! Data files through the catalog's storage: for the search, and rows by their numbers.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use async_trait::async_trait;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
-use iceberg::arrow::ArrowFileReader;
-use iceberg::io::{FileIO, FileMetadata};
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection};
-use parquet::arrow::async_reader::{
-    AsyncFileReader, ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder,
-};
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, RowSelection};
+use parquet::arrow::async_reader::{ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder};
 use parquet::arrow::{PARQUET_FIELD_ID_META_KEY, ProjectionMask};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::ParquetMetaData;
 use sql::{Error, ErrorKind, Result};
 
 use super::files::LiveFile;
 use crate::lake::cast::Caster;
-use crate::lake::iceberg::iceberg_error;
-use crate::lake::locate::{Counted, ParquetFiles};
+pub(in crate::sink::iceberg) use crate::lake::live::LakeReader;
+use crate::lake::live::all_but;
+use crate::lake::locate::Counted;
 use crate::lake::storage::storage_error;
 
 /// Rows that are decoded at once.
 const BATCH_ROWS: usize = 8 * 1024;
 
-/// Reads files of one table and counts the bytes.
-#[derive(Debug, Clone)]
-pub(in crate::sink::iceberg) struct LakeReader {
-    pub(in crate::sink::iceberg) file_io: FileIO,
-    pub(in crate::sink::iceberg) read: Arc<AtomicU64>,
-}
-
-#[async_trait]
-impl ParquetFiles for LakeReader {
-    async fn open(&self, path: &str, size: u64) -> Result<Box<dyn AsyncFileReader>> {
-        let failed = |error| iceberg_error("open a data file", path, error);
-        let input = self.file_io.new_input(path).map_err(failed)?;
-        let reader = input.reader().await.map_err(failed)?;
-        Ok(Box::new(ArrowFileReader::new(
-            FileMetadata { size },
-            reader,
-        )))
-    }
-}
-
 impl LakeReader {
-    /// A file's reader and its footer, with the index of its pages where it has one.
-    pub(in crate::sink::iceberg) async fn open(
-        &self,
-        path: &str,
-        size: u64,
-        options: ArrowReaderOptions,
-    ) -> Result<(Counted, ArrowReaderMetadata)> {
-        let failed = |error: ParquetError| storage_error("read a data file", path, error);
-        let opened = ParquetFiles::open(self, path, size).await?;
-        let mut reader = Counted::new(opened, size, Arc::clone(&self.read));
-        let mut footer = reader.footer().await.map_err(failed)?;
-        if has_page_index(&footer) {
-            footer = reader.page_index(footer).await.map_err(failed)?;
-        }
-        let metadata = ArrowReaderMetadata::try_new(Arc::new(footer), options).map_err(failed)?;
-        Ok((reader, metadata))
-    }
-
     /// The rows of `file`, or only those at `rows` (ascending), with the columns of `schema`, which have field ids. Columns that
     /// came later are null, unless they are among the `constants` of the file's partition. Memory: one batch, and of the row
     /// group that is read the pages that hold the rows.
@@ -167,7 +123,7 @@ impl LakeReader {
         let stream = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata)
             .with_projection(mask)
             .with_batch_size(BATCH_ROWS)
-            .with_row_selection(without(deleted, total))
+            .with_row_selection(all_but(deleted, total))
             .build()
             .map_err(&failed)?;
         let (schema, path) = (Arc::clone(schema), file.path.clone());
@@ -176,19 +132,6 @@ impl LakeReader {
         });
         Ok(rows.boxed())
     }
-}
-
-/// All rows but `deleted`, which ascend.
-fn without(deleted: &[u64], total: usize) -> RowSelection {
-    let deleted = deleted.iter().filter_map(|row| usize::try_from(*row).ok());
-    let ends = deleted.chain([total]);
-    let ranges = ends.scan(0, |from, end| {
-        let range = *from..end.max(*from);
-        *from = end + 1;
-        Some(range)
-    });
-    let ranges = ranges.filter(|range| !range.is_empty());
-    RowSelection::from_consecutive_ranges(ranges, total)
 }
 
 /// For each column of the file that the table has its place in the file, in ascending order, and the table's name of it.
@@ -241,11 +184,4 @@ fn as_table(
     let renamed = Arc::new(Schema::new(fields));
     let batch = RecordBatch::try_new(Arc::clone(&renamed), columns).map_err(failed)?;
     Caster::try_new(&renamed, schema)?.cast(&batch)
-}
-
-fn has_page_index(footer: &ParquetMetaData) -> bool {
-    footer.row_groups().iter().all(|group| {
-        let mut columns = group.columns().iter();
-        columns.all(|column| column.offset_index_offset().is_some())
-    })
 }

@@ -1,0 +1,3 @@
+//! Tables that remember what changed: what their versions and changes are.
+
+mod iceberg;
