@@ -8,6 +8,7 @@ mod netting;
 mod repl;
 mod resends;
 mod run;
+mod slt;
 mod source;
 mod spec;
 mod stack;

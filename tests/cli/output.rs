@@ -54,7 +54,7 @@ fn a_parquet_file_is_there_as_a_whole_or_not_at_all() {
         2,
         &[
             "error: Parquet is written to a file",
-            "expected: --output FILE",
+            "--output FILE beside",
         ],
     );
     assert_says(

@@ -16,7 +16,7 @@ use super::run::cannot_run;
 use super::shell::Shell;
 use super::waiting::{Waiting, unless_stopped};
 use crate::cli::OutputFormat;
-use crate::command::show::{Csv, ParquetFile, Show};
+use crate::command::show::{Look, ParquetFile, Show};
 
 /// Batches that may be ready before they are shown.
 const READY: usize = 16;
@@ -131,13 +131,11 @@ impl Shell {
             return Ok(Show::Parquet(Box::new(file)));
         }
         self.target.open()?;
-        Ok(match self.format {
-            OutputFormat::Json => Show::json(unbounded),
-            OutputFormat::Csv => Show::Csv(Csv::new(schema)),
-            OutputFormat::Table | OutputFormat::Parquet => {
-                Show::table(schema, self.look(), self.expanded, unbounded)
-            }
-        })
+        let look = Look::here(self.target.is_terminal());
+        match self.format {
+            OutputFormat::Table => Ok(Show::table(schema, look, self.expanded, unbounded)),
+            format => Show::new(format, schema, look, unbounded),
+        }
     }
 
     fn stopped(&self) -> Ended {

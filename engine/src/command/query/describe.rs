@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::logical_expr::{Documentation, Signature};
 use datafusion::sql::TableReference;
+use sql::function::table::TableFunction;
 use sql::plan::Script;
 use sql::session::{Role, session};
 use sql::{Error, Result};
@@ -81,6 +82,7 @@ fn heading(table: &KnownTable) -> String {
         KnownKind::Iceberg(iceberg) => match &iceberg.catalog.kind {
             CatalogKind::Sql { uri, warehouse } => format!("{warehouse}, catalog {uri}"),
             CatalogKind::Rest(rest) => format!("catalog {}", rest.uri),
+            CatalogKind::File { metadata } => metadata.clone(),
         },
         KnownKind::Source => source_place(&spec.source),
     };
@@ -167,11 +169,11 @@ fn functions() -> Vec<Function> {
             function.documentation(),
         )
     }));
-    all.extend(state.table_functions().keys().map(|name| Function {
-        name: name.clone(),
+    all.extend(TableFunction::ALL.map(|function| Function {
+        name: function.name().to_owned(),
         kind: "table",
-        arguments: format!("{name}(…)"),
-        about: String::new(),
+        arguments: function.usage().to_owned(),
+        about: function.about().to_owned(),
     }));
     all.sort_by(|a, b| (&a.name, a.kind).cmp(&(&b.name, b.kind)));
     all

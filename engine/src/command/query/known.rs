@@ -7,6 +7,7 @@ use std::time::Duration;
 use arrow::array::{Array, AsArray};
 use clap::ValueEnum;
 use futures::StreamExt;
+use sql::function::table::TableFunction;
 use sql::plan::Script;
 use sql::repl::{Completion, Names, Relation, complete};
 use sql::session::{Role, session};
@@ -43,9 +44,11 @@ impl Known {
         functions.dedup();
         let formats = OutputFormat::value_variants().iter();
         let names = Names {
-            tables: queries.tables().iter().map(KnownTable::shown).collect(),
+            tables: tables_of(&queries),
             functions,
-            table_functions: state.table_functions().keys().cloned().collect(),
+            table_functions: TableFunction::ALL
+                .map(|function| function.name().to_owned())
+                .to_vec(),
             formats: formats.map(|format| format.name().to_owned()).collect(),
         };
         Self {
@@ -75,10 +78,19 @@ impl Known {
         })
     }
 
-    /// Columns may have changed.
+    /// Columns may have changed, and tables may have been made known.
     pub(super) fn forget_columns(&mut self) {
         self.columns.clear();
+        self.names.tables = tables_of(&self.queries);
     }
+}
+
+fn tables_of(queries: &Queries) -> Vec<String> {
+    let known = queries.tables().iter().map(KnownTable::shown);
+    let externals = queries.externals();
+    known
+        .chain(externals.iter().map(|table| table.shown()))
+        .collect()
 }
 
 /// A statement that tells a relation's columns.

@@ -6,6 +6,7 @@
 mod answer;
 mod caret;
 mod describe;
+pub mod external;
 mod input;
 mod known;
 mod names;
@@ -19,8 +20,9 @@ mod waiting;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use sql::{Error, Result};
+use sql::Result;
 
+pub(crate) use names::{add, not_there_yet, several, unknown};
 pub use run::{Queries, Running, cannot_run};
 
 use self::input::Lines;
@@ -28,6 +30,7 @@ use self::prompt::Prompt;
 use self::shell::{Origin, Shell};
 use self::target::Target;
 use self::waiting::Keys;
+use super::show::not_to_a_file;
 use crate::cli::{OutputFormat, SqlArgs};
 
 /// Runs `engine sql`.
@@ -46,11 +49,7 @@ pub async fn query(args: SqlArgs) -> Result<()> {
     };
     let target = match args.output {
         Some(file) => Target::file(file),
-        None if args.format == OutputFormat::Parquet => {
-            return Err(Error::config("Parquet is written to a file")
-                .expected("--output FILE beside --format parquet")
-                .remedy("name a file, or choose another format"));
-        }
+        None if args.format == OutputFormat::Parquet => return Err(not_to_a_file()),
         None => Target::stdout(),
     };
     let mut shell = Shell::new(paths, args.format, target)?;

@@ -21,8 +21,6 @@ use super::run::Queries;
 use super::target::Target;
 use super::waiting::Keys;
 use crate::cli::OutputFormat;
-use crate::command::files::environment;
-use crate::command::show::Look;
 use crate::command::tables::KnownTables;
 
 /// Files that run files that run files: one that runs itself must end.
@@ -97,20 +95,6 @@ impl Shell {
             last: None,
             depth: 0,
         })
-    }
-
-    /// How tables are drawn where they go now.
-    pub(super) fn look(&self) -> Look {
-        if !self.target.is_terminal() {
-            return Look::default();
-        }
-        let plain = environment("NO_COLOR").is_some_and(|value| !value.is_empty())
-            || environment("TERM").is_some_and(|term| term == "dumb");
-        let width = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
-        Look {
-            width: width.filter(|width| *width > 0),
-            colour: !plain,
-        }
     }
 
     /// Does what `input` says until it ends.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use sql::{Error, ErrorKind, Result};
 
 use crate::command::print::Output;
+use crate::command::show::not_to_a_file;
 
 /// Standard output, or a file that replaces what was there with the first result.
 #[derive(Debug)]
@@ -53,9 +54,7 @@ impl Target {
     /// Standard output, and a file that holds a result already.
     pub(super) fn take_file(&mut self) -> Result<&Path> {
         match self {
-            Self::Stdout(_) => Err(Error::config("Parquet is written to a file")
-                .expected("--output FILE, or \\o FILE at the prompt")
-                .remedy("name a file, or choose another format")),
+            Self::Stdout(_) => Err(not_to_a_file()),
             Self::File {
                 path, used: true, ..
             } => Err(

@@ -17,6 +17,9 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use sql::{Error, Result};
 
+use super::files::environment;
+use crate::cli::OutputFormat;
+
 pub use file::ParquetFile;
 pub use records::Records;
 pub use table::Table;
@@ -29,6 +32,22 @@ pub struct Look {
     pub width: Option<usize>,
     /// Whether NULL is dim.
     pub colour: bool,
+}
+
+impl Look {
+    /// How tables look on standard output now: as they fit a `terminal`, or as they are.
+    pub fn here(terminal: bool) -> Self {
+        if !terminal {
+            return Self::default();
+        }
+        let plain = environment("NO_COLOR").is_some_and(|value| !value.is_empty())
+            || environment("TERM").is_some_and(|term| term == "dumb");
+        let width = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+        Self {
+            width: width.filter(|width| *width > 0),
+            colour: !plain,
+        }
+    }
 }
 
 /// A result on its way out.
@@ -57,12 +76,23 @@ impl Show {
         }
     }
 
-    /// JSON: one array, or a line a row if `unbounded`.
-    pub fn json(unbounded: bool) -> Self {
-        match unbounded {
-            true => Self::JsonLines(JsonLines),
-            false => Self::Json(Json::default()),
-        }
+    /// A result in `format`. What is `unbounded` is shown as it comes, and as JSON a line a row.
+    ///
+    /// # Errors
+    /// Parquet, which goes to files only: [`ParquetFile`].
+    pub fn new(
+        format: OutputFormat,
+        schema: &SchemaRef,
+        look: Look,
+        unbounded: bool,
+    ) -> Result<Self> {
+        Ok(match format {
+            OutputFormat::Table => Self::table(schema, look, false, unbounded),
+            OutputFormat::Json if unbounded => Self::JsonLines(JsonLines),
+            OutputFormat::Json => Self::Json(Json::default()),
+            OutputFormat::Csv => Self::Csv(Csv::new(schema)),
+            OutputFormat::Parquet => return Err(not_to_a_file()),
+        })
     }
 
     /// Shows the next rows. Not all of what a table was given need be written yet.
@@ -95,6 +125,15 @@ impl Show {
             Self::Parquet(file) => file.finish(),
         }
     }
+}
+
+/// Parquet without a file.
+pub(super) fn not_to_a_file() -> Error {
+    Error::config("Parquet is written to a file")
+        .expected(
+            "engine sql with --output FILE beside --format parquet, or \\o FILE at its prompt",
+        )
+        .remedy("name a file, or choose another format")
 }
 
 fn footer(rows: usize, out: &mut dyn Write) -> Result<()> {
