@@ -14,6 +14,7 @@ use sql::{Error, Result};
 use super::shell::Shell;
 use crate::cli::OutputFormat;
 use crate::command::tables::{KnownKind, KnownTable};
+use crate::source::describe_table;
 use crate::spec::model::{Bootstrap, CatalogKind, SourceSpec};
 
 impl Shell {
@@ -106,6 +107,7 @@ fn source_place(source: &SourceSpec) -> String {
             Bootstrap::Brokers(brokers) => format!("Kafka {brokers}"),
             Bootstrap::File(path) => path.display().to_string(),
         },
+        SourceSpec::Lake(lake) => describe_table(&lake.table),
     }
 }
 
