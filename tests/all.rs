@@ -7,6 +7,7 @@ mod memory;
 mod netting;
 mod resends;
 mod run;
+mod slt;
 mod source;
 mod spec;
 mod stack;

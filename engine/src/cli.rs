@@ -22,6 +22,7 @@ Examples:
   engine run pipelines                            run every pipeline of a folder until SIGTERM
   engine validate pipelines/customers.yaml        check the file and its SQL without touching a table
   engine sql -c 'SELECT count(*) FROM iceberg.analytics.customers'
+  engine changes customers --from 3 --to 7        what the versions 3 to 7 of a table changed
   engine maintain pipelines --dry-run             what compaction and expiry would do to every pipeline's table
 
 Exit codes: 0 ok, 2 bad configuration or SQL, 3 cannot connect or write, 4 stopped by a data policy,
@@ -49,6 +50,19 @@ pub enum Command {
     /// `quarantine.<pipeline>` (messages set aside) and `<pipeline>.<source>` (a source, read live: use LIMIT); a bare
     /// name works where it is unique.
     Sql(SqlArgs),
+    /// Show what changed in a Delta or Iceberg table: rows, or a report of them.
+    ///
+    /// TABLE is a name as `engine sql` knows it (bare where it is unique), the folder of a Delta table, or an Iceberg table's
+    /// metadata file. The versions --from … --to are both included; a version is a Delta version or an Iceberg sequence number,
+    /// or a time, as in '2026-11-22 10:00:00' (UTC). Within a version both images of an update stand next to each other.
+    #[command(after_help = "\
+Examples:
+  engine changes customers --from 3 --to 7          the changes of the versions 3 to 7, by row
+  engine changes delta.orders --from '2026-11-22 10:00:00' --type delete --columns order_id
+  engine changes customers --key customer_id=42     what became of one row
+  engine changes customers --report table           rows, files and keys by version
+  engine changes ./warehouse/orders --follow        new changes as they are committed, until Ctrl-C")]
+    Changes(ChangesArgs),
     /// Keep tables fast: compact small files and files with many deleted rows, expire old snapshots, delete files nobody needs.
     ///
     /// One full pass over the table of each pipeline, also beside engines that write to it, and whatever `maintenance.enabled` says.
@@ -127,6 +141,77 @@ pub struct SqlArgs {
     pub format: OutputFormat,
 }
 
+/// `engine changes`.
+#[derive(Debug, Clone, Args)]
+pub struct ChangesArgs {
+    /// The table: its name, the folder of a Delta table, or the metadata file of an Iceberg table.
+    #[arg(value_name = "TABLE")]
+    pub table: String,
+    /// Pipeline files or folders whose tables can be named [default: ./pipelines].
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// The first version, or a time: the first version committed then or later [default: the oldest that can be read].
+    #[arg(long, value_name = "VERSION|TIME", allow_hyphen_values = true)]
+    pub from: Option<String>,
+    /// The last version, or a time: the last version committed then or earlier [default: the newest].
+    #[arg(long, value_name = "VERSION|TIME", allow_hyphen_values = true)]
+    pub to: Option<String>,
+    /// Show new versions as they are committed, from --from on, or those that come after the newest.
+    #[arg(long, conflicts_with_all = ["to", "report"])]
+    pub follow: bool,
+    /// Only changes of rows with this value; may be repeated, and all must hold.
+    #[arg(long = "key", value_name = "COLUMN=VALUE", value_parser = column_value)]
+    pub keys: Vec<(String, String)>,
+    /// Only these changes.
+    #[arg(long = "type", value_name = "TYPE", value_enum, value_delimiter = ',')]
+    pub types: Vec<ChangeType>,
+    /// Only these columns of the row; what is said of the change comes in any case.
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
+    pub columns: Vec<String>,
+    /// Print figures by version instead of rows: changes by kind, distinct keys, files, bytes.
+    #[arg(long, value_enum, value_name = "FORMAT", conflicts_with_all = ["columns", "format"])]
+    pub report: Option<ReportFormat>,
+    /// How rows are printed.
+    #[arg(long, value_enum, default_value_t = OutputFormat::Table)]
+    pub format: OutputFormat,
+}
+
+/// How a report is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// A line a version, and their total.
+    Table,
+    /// One JSON object.
+    Json,
+}
+
+/// What a change is, by Delta's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ChangeType {
+    /// A row that is new.
+    Insert,
+    /// A row before an update.
+    #[value(name = "update_preimage")]
+    UpdatePreimage,
+    /// A row after an update.
+    #[value(name = "update_postimage")]
+    UpdatePostimage,
+    /// A row that is gone.
+    Delete,
+}
+
+impl ChangeType {
+    /// Its word in `_change_type`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Insert => "insert",
+            Self::UpdatePreimage => "update_preimage",
+            Self::UpdatePostimage => "update_postimage",
+            Self::Delete => "delete",
+        }
+    }
+}
+
 /// `engine maintain`.
 #[derive(Debug, Clone, Args)]
 pub struct MaintainArgs {
@@ -171,4 +256,11 @@ fn key_value(text: &str) -> Result<(String, String), String> {
         .filter(|(key, _)| !key.is_empty())
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .ok_or_else(|| format!("`{text}` is not KEY=VALUE, e.g. pipeline.batch.max_records=1000"))
+}
+
+fn column_value(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .filter(|(column, _)| !column.is_empty())
+        .map(|(column, value)| (column.to_owned(), value.to_owned()))
+        .ok_or_else(|| format!("`{text}` is not COLUMN=VALUE, e.g. customer_id=42"))
 }

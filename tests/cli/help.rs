@@ -32,6 +32,7 @@ fn the_help_names_every_command_examples_and_exit_codes() {
                 "validate Check pipeline files",
                 "explain Show what a pipeline would do",
                 "sql Query what pipelines wrote",
+                "changes Show what changed in a Delta or Iceberg table",
                 "maintain Keep tables fast",
                 "engine run pipelines/customers.yaml --once",
                 "Exit codes: 0 ok, 2 bad configuration or SQL, 3 cannot connect or write, 4 stopped by a data policy",
@@ -73,6 +74,20 @@ fn each_commands_help_names_its_arguments() {
             "`quarantine.<pipeline>`",
             "`<pipeline>.<source>`",
             "[default: ./pipelines]",
+        ],
+    );
+    assert_helps(
+        &["changes", "--help"],
+        &[
+            "<TABLE>",
+            "--from <VERSION|TIME>",
+            "--to <VERSION|TIME>",
+            "--follow",
+            "--key <COLUMN=VALUE>",
+            "--type <TYPE>",
+            "--report <FORMAT>",
+            "update_preimage",
+            "engine changes customers --report table",
         ],
     );
     assert_helps(

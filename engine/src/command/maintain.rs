@@ -116,7 +116,7 @@ async fn remember(sink: &dyn Sink, spec: &PipelineSpec, policy: &Policy) {
 
 /// The columns that the target's rows are kept by, where the file tells: rows are put in their order. What it does not tell, or what
 /// is wrong with it, is not the table's.
-async fn key(spec: &PipelineSpec) -> Vec<String> {
+pub(super) async fn key(spec: &PipelineSpec) -> Vec<String> {
     if spec.sink.mode == Mode::Append {
         return Vec::new();
     }

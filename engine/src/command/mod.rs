@@ -5,9 +5,11 @@ use sql::Result;
 use crate::cli::Command;
 use crate::telemetry::logs;
 
+pub mod changes;
 pub mod explain;
 pub mod feed_table;
 pub mod files;
+pub mod functions;
 pub mod maintain;
 pub mod print;
 pub mod query;
@@ -25,6 +27,7 @@ pub async fn execute(command: Command) -> Result<()> {
         Command::Validate(args) => validate::validate(args).await,
         Command::Explain(args) => explain::explain(args).await,
         Command::Sql(args) => query::query(args).await,
+        Command::Changes(args) => changes::changes(args).await,
         Command::Maintain(args) => maintain::maintain(args).await,
     }
 }

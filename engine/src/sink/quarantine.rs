@@ -61,6 +61,7 @@ pub fn default_table(sink: &SinkSpec, pipeline: &str) -> Result<DeltaTableSpec> 
                 CatalogKind::Rest(rest) => rest.warehouse.as_deref().filter(|warehouse| {
                     warehouse.starts_with("file:///") || warehouse.starts_with('/')
                 }),
+                CatalogKind::File { .. } => None,
             };
             (warehouse, &table.catalog.storage_options)
         }

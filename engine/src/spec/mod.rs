@@ -98,11 +98,7 @@ pub fn parse_str(
     sets: &[(String, String)],
 ) -> Result<PipelineSpec> {
     let file = path.display().to_string();
-    let working = std::env::current_dir().map_err(|error| {
-        Error::config("the working folder cannot be read")
-            .remedy("change into a folder that exists")
-            .source(error)
-    })?;
+    let working = working()?;
     let absolute = paths::absolute(&working, &file);
     let mut root = yaml::load(text, &file)?;
     let context = Context {
@@ -115,6 +111,44 @@ pub fn parse_str(
     }
     env::substitute(&mut root, "", &context, env)?;
     read(&Field::root(&context, &root), absolute)
+}
+
+/// The Iceberg table that `options` name: the keys of a pipeline's `sink:` with dots, such as `catalog.type` and `table`.
+///
+/// # Errors
+/// [`sql::ErrorKind::Config`] for keys and values that a `sink:` could not have; the place is the option.
+pub fn iceberg_table(options: &[(String, String)]) -> Result<model::IcebergTableSpec> {
+    let read = || {
+        let file = "OPTIONS".to_owned();
+        let working = working()?;
+        let mut root = yaml::load("{}", &file)?;
+        let context = Context {
+            file,
+            folder: working.clone(),
+            working,
+        };
+        for (key, value) in options {
+            overrides::set(&mut root, key, value)?;
+        }
+        let mut block = Field::root(&context, &root).block()?;
+        block.only(&["catalog", "table", "storage_options"], &[])?;
+        iceberg::iceberg_table(&mut block)
+    };
+    read().map_err(|error: Error| match error.place() {
+        Some(place) => {
+            let place = place.replace("--set ", "OPTIONS ");
+            error.at(place)
+        }
+        None => error,
+    })
+}
+
+fn working() -> Result<std::path::PathBuf> {
+    std::env::current_dir().map_err(|error| {
+        Error::config("the working folder cannot be read")
+            .remedy("change into a folder that exists")
+            .source(error)
+    })
 }
 
 /// Reads the top level.

@@ -14,6 +14,7 @@ use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec, SymmetricHashJoinExec};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 
+use super::changes::ChangesExec;
 use super::exec::{Ends, SourceExec};
 use crate::error::Error;
 
@@ -96,17 +97,32 @@ fn refusal(plan: &Arc<dyn ExecutionPlan>) -> Error {
         }
         _ => "this kind of query",
     };
-    Error::config(format!(
+    let error = Error::config(format!(
         "`{feed}` never ends, and {what} over it answers only at the end"
-    ))
-    .remedy(format!(
+    ));
+    if follows_changes(plan) {
+        return error.remedy(
+            "give the range an end: with a version to start at and no more, table_changes('table', 0) ends at the newest version",
+        );
+    }
+    error.remedy(format!(
         "cut it, as in `FROM (SELECT * FROM {feed} LIMIT 1000)`; or put `{feed}` on the left of a LEFT JOIN; or query the table that the pipeline writes"
     ))
+}
+
+fn follows_changes(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let changes = plan.as_any().downcast_ref::<ChangesExec>();
+    changes.is_some_and(|changes| changes.range().to.is_none())
+        || plan.children().into_iter().any(follows_changes)
 }
 
 fn feed_under(plan: &Arc<dyn ExecutionPlan>) -> Option<&str> {
     if let Some(source) = plan.as_any().downcast_ref::<SourceExec>() {
         return (source.ends() == Ends::Never && source.fetch().is_none()).then(|| source.source());
+    }
+    if let Some(changes) = plan.as_any().downcast_ref::<ChangesExec>() {
+        let endless = changes.range().to.is_none() && changes.fetch().is_none();
+        return endless.then(|| changes.table());
     }
     plan.children().into_iter().find_map(feed_under)
 }

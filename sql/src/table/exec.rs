@@ -34,6 +34,8 @@ use crate::feed::{BatchLimit, ChangeFeed};
 pub enum Ends {
     /// With the micro-batch that the slot holds.
     WithTheBatch,
+    /// When everything is read that was there at the start: a feed that ends.
+    WhenRead,
     /// Never: a feed.
     Never,
 }
@@ -41,9 +43,9 @@ pub enum Ends {
 /// Rows that the planner may expect of a micro-batch, so that it builds hash tables from lookups that are smaller.
 const BATCH_GUESS: usize = 50_000;
 /// Rows that the planner may expect of a feed: more than any table, so that a feed is never the side that is collected.
-const FEED_GUESS: usize = 1 << 40;
+pub(super) const FEED_GUESS: usize = 1 << 40;
 /// Bytes of a row, for the same guesses.
-const ROW_BYTES: usize = 128;
+pub(super) const ROW_BYTES: usize = 128;
 
 /// Reads a source. Holds plain data only; rows and feeds are found at execution in the session's [`Slots`].
 #[derive(Debug, Clone)]
@@ -234,7 +236,7 @@ fn properties(schema: &SchemaRef, ends: Ends, fetch: Option<usize>) -> Arc<PlanP
     )
 }
 
-fn names(schema: &Schema) -> String {
+pub(super) fn names(schema: &Schema) -> String {
     let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
     names.join(", ")
 }
@@ -302,7 +304,7 @@ impl ExecutionPlan for SourceExec {
         };
         let rows = match self.ends {
             Ends::WithTheBatch => self.rows(&slots, config.batch_size())?,
-            Ends::Never => self.tail(&slots, config.batch_size())?,
+            Ends::Never | Ends::WhenRead => self.tail(&slots, config.batch_size())?,
         };
         let rows = make_cooperative(rows);
         Ok(match self.fetch {
@@ -317,7 +319,7 @@ impl ExecutionPlan for SourceExec {
     fn partition_statistics(&self, _partition: Option<usize>) -> DfResult<Statistics> {
         let guess = match self.ends {
             Ends::WithTheBatch => BATCH_GUESS,
-            Ends::Never => FEED_GUESS,
+            Ends::Never | Ends::WhenRead => FEED_GUESS,
         };
         let rows = self.fetch.map_or(guess, |fetch| fetch.min(guess));
         Ok(Statistics {

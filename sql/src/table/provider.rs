@@ -91,6 +91,7 @@ pub struct FeedTable {
     name: String,
     schema: SchemaRef,
     topics: Vec<String>,
+    ends: Ends,
 }
 
 impl FeedTable {
@@ -100,7 +101,15 @@ impl FeedTable {
             name: name.into(),
             schema,
             topics,
+            ends: Ends::Never,
         }
+    }
+
+    /// The same table over a feed that ends when everything is read that was there at the start.
+    #[must_use]
+    pub fn ending(mut self) -> Self {
+        self.ends = Ends::WhenRead;
+        self
     }
 }
 
@@ -129,7 +138,7 @@ impl TableProvider for FeedTable {
             self.name.clone(),
             &self.schema,
             projection.cloned(),
-            Ends::Never,
+            self.ends,
             self.topics.clone(),
         )?;
         Ok(Arc::new(exec.limited(limit)))

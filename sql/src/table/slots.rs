@@ -10,15 +10,17 @@ use parking_lot::RwLock;
 
 use crate::error::Result;
 use crate::feed::ChangeFeed;
+use crate::versioned::VersionedTable;
 
 /// Opens a feed. Called once for each execution of a plan that reads the feed; nothing is opened by planning.
 pub type OpenFeed = Arc<dyn Fn() -> BoxFuture<'static, Result<Box<dyn ChangeFeed>>> + Send + Sync>;
 
-/// Live rows and feeds by source name: a session extension. A pipeline puts a new one into each batch's task.
+/// Live rows and feeds by source name, and tables that remember what changed: a session extension. A pipeline puts a new one into each batch's task.
 #[derive(Default)]
 pub struct Slots {
     rows: RwLock<HashMap<String, RecordBatch>>,
     feeds: RwLock<HashMap<String, OpenFeed>>,
+    tables: RwLock<HashMap<String, Arc<dyn VersionedTable>>>,
 }
 
 impl Slots {
@@ -33,6 +35,11 @@ impl Slots {
         self.feeds.write().insert(name.into(), open);
     }
 
+    /// Puts a table whose changes are read under `name`, instead of what was there.
+    pub fn put_table(&self, name: impl Into<String>, table: Arc<dyn VersionedTable>) {
+        self.tables.write().insert(name.into(), table);
+    }
+
     /// The micro-batch under `name`.
     pub fn rows(&self, name: &str) -> Option<RecordBatch> {
         self.rows.read().get(name).cloned()
@@ -42,6 +49,11 @@ impl Slots {
     pub fn feed(&self, name: &str) -> Option<OpenFeed> {
         self.feeds.read().get(name).cloned()
     }
+
+    /// The table under `name`.
+    pub fn table(&self, name: &str) -> Option<Arc<dyn VersionedTable>> {
+        self.tables.read().get(name).cloned()
+    }
 }
 
 impl fmt::Debug for Slots {
@@ -49,6 +61,7 @@ impl fmt::Debug for Slots {
         f.debug_struct("Slots")
             .field("rows", &self.rows.read().keys())
             .field("feeds", &self.feeds.read().keys())
+            .field("tables", &self.tables.read().keys())
             .finish()
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Here are the arguments, the statements and what is printed of them; [`Queries`] plans and starts each.
 
+pub mod external;
 mod names;
 mod refuse;
 mod run;
@@ -14,6 +15,7 @@ use futures::StreamExt;
 use sql::plan::Script;
 use sql::{Error, ErrorKind, Result};
 
+pub(crate) use names::{add, not_there_yet, several, unknown};
 pub use run::{Queries, Running, cannot_run};
 
 use super::print::{Output, print};

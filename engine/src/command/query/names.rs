@@ -12,28 +12,37 @@ use datafusion::sql::TableReference;
 use sql::{Error, Result};
 
 use crate::command::feed_table::feed_table;
-use crate::command::tables::{KnownKind, KnownTable, KnownTables};
+use crate::command::functions::target::Names;
+use crate::command::tables::{KnownKind, KnownTable};
 use crate::lake;
 
 /// Registers the table that `reference` names. Returns the schema of a source: its wildcards mean less than all of it.
 pub(super) async fn register(
     ctx: &SessionContext,
     reference: &TableReference,
-    tables: &KnownTables,
+    names: &Names<'_>,
 ) -> Result<Option<SchemaRef>> {
-    let table = match tables.named(reference).as_slice() {
+    if let Some(external) = names.external(reference) {
+        add(ctx, reference, external.provider().await?)?;
+        return Ok(None);
+    }
+    let table = match names.known.named(reference).as_slice() {
         [one] => *one,
-        [] => return Err(unknown(reference, tables)),
-        several => {
-            let names: Vec<_> = several.iter().map(|table| table.shown()).collect();
-            return Err(
-                Error::config(format!("`{reference}` may mean several tables"))
-                    .expected(format!("one of {}", names.join(", ")))
-                    .remedy("write the full name"),
-            );
-        }
+        [] => return Err(unknown(reference, names)),
+        many => return Err(several(reference, many)),
     };
     let provider = open(ctx, table).await?;
+    let schema = matches!(table.kind, KnownKind::Source).then(|| provider.schema());
+    add(ctx, reference, provider)?;
+    Ok(schema)
+}
+
+/// Registers `provider` under `reference`, whose catalog and schema are made if need be.
+pub(crate) fn add(
+    ctx: &SessionContext,
+    reference: &TableReference,
+    provider: Arc<dyn TableProvider>,
+) -> Result<()> {
     let resolved = reference.clone().resolve("datafusion", "public");
     let catalog = match ctx.catalog(&resolved.catalog) {
         Some(catalog) => catalog,
@@ -48,10 +57,17 @@ pub(super) async fn register(
             .register_schema(&resolved.schema, Arc::new(MemorySchemaProvider::new()))
             .map_err(cannot_register)?;
     }
-    let schema = matches!(table.kind, KnownKind::Source).then(|| provider.schema());
     ctx.register_table(reference.clone(), provider)
         .map_err(cannot_register)?;
-    Ok(schema)
+    Ok(())
+}
+
+/// The error of a name that is not full and fits more than one table.
+pub(crate) fn several(reference: &TableReference, found: &[&KnownTable]) -> Error {
+    let names: Vec<_> = found.iter().map(|table| table.shown()).collect();
+    Error::config(format!("`{reference}` may mean several tables"))
+        .expected(format!("one of {}", names.join(", ")))
+        .remedy("write the full name")
 }
 
 async fn open(ctx: &SessionContext, table: &KnownTable) -> Result<Arc<dyn TableProvider>> {
@@ -69,7 +85,7 @@ async fn open(ctx: &SessionContext, table: &KnownTable) -> Result<Arc<dyn TableP
 }
 
 /// The pipeline that would have made the table is known, so the way out is too.
-fn not_there_yet(table: &KnownTable, error: Error) -> Error {
+pub(crate) fn not_there_yet(table: &KnownTable, error: Error) -> Error {
     let name = table.shown();
     let place = error.place().unwrap_or(&name).to_owned();
     if matches!(table.kind, KnownKind::Quarantine(_)) {
@@ -96,8 +112,12 @@ fn not_there_yet(table: &KnownTable, error: Error) -> Error {
         })
 }
 
-fn unknown(reference: &TableReference, tables: &KnownTables) -> Error {
-    let names: Vec<String> = tables.iter().map(KnownTable::shown).collect();
+/// The error of a name that no table has.
+pub(crate) fn unknown(reference: &TableReference, known: &Names<'_>) -> Error {
+    let externals = known.externals.iter().map(|table| table.shown());
+    let names: Vec<String> = externals
+        .chain(known.known.iter().map(KnownTable::shown))
+        .collect();
     let wanted = reference.to_string();
     let error = Error::config(format!("no table is named `{wanted}`"));
     if names.is_empty() {
@@ -109,6 +129,7 @@ fn unknown(reference: &TableReference, tables: &KnownTables) -> Error {
     let nearest = crate::spec::nearest(&wanted, names.iter().map(String::as_str));
     // A wrong bare name is compared with the bare names.
     let nearest = nearest.map(str::to_owned).or_else(|| {
+        let tables = known.known;
         let bare = crate::spec::nearest(reference.table(), tables.iter().map(|t| t.name.table()))?;
         let known = tables.iter().find(|table| table.name.table() == bare)?;
         Some(known.shown())

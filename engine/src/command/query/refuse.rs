@@ -31,8 +31,8 @@ fn first_word(statement: &str) -> String {
     word.unwrap_or("this statement").to_uppercase()
 }
 
-fn reads_only(what: &str) -> Error {
+pub(super) fn reads_only(what: &str) -> Error {
     Error::config(format!("engine sql reads only, and does not run {what}"))
-        .expected("SELECT, WITH, EXPLAIN, DESCRIBE or SHOW TABLES")
+        .expected("SELECT, WITH, EXPLAIN, DESCRIBE, SHOW TABLES or CREATE EXTERNAL TABLE")
         .remedy("tables are written by pipelines: see engine run --help")
 }

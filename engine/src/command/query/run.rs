@@ -3,27 +3,33 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlanProperties, execute_stream};
-use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast::Statement as Ast;
+use datafusion::prelude::SessionContext;
+use datafusion::sql::parser::{CreateExternalTable, Statement};
+use datafusion::sql::sqlparser::ast::{ObjectName, ObjectType, Statement as Ast};
 use futures::stream;
+use parking_lot::RwLock;
 use sql::change::is_metadata;
+use sql::function::table::{TableFunction, calls, replace};
 use sql::plan::{Script, expand_wildcards};
 use sql::session::{Role, session};
 use sql::{Error, Result};
 
+use super::external::{self, External};
 use super::names::register;
-use super::refuse::refuse_writes;
-use crate::command::tables::{KnownKind, KnownTable, KnownTables};
+use super::refuse::{reads_only, refuse_writes};
+use crate::command::functions::{self, target::Names};
+use crate::command::tables::KnownTables;
 
 /// The statements of one `engine sql`: what they may name, for as long as it lasts.
 #[derive(Debug)]
 pub struct Queries {
     tables: KnownTables,
+    externals: RwLock<Vec<Arc<External>>>,
 }
 
 /// A statement that runs. Dropping the stream ends it.
@@ -37,6 +43,11 @@ pub struct Running {
 }
 
 impl Running {
+    /// Of a statement that has no result.
+    fn nothing() -> Self {
+        Self::ready(RecordBatch::new_empty(Arc::new(Schema::empty())))
+    }
+
     /// A result that is there at once.
     fn ready(rows: RecordBatch) -> Self {
         let schema = rows.schema();
@@ -52,7 +63,19 @@ impl Running {
 impl Queries {
     /// Statements over `tables`.
     pub fn new(tables: KnownTables) -> Self {
-        Self { tables }
+        Self {
+            tables,
+            externals: RwLock::default(),
+        }
+    }
+
+    /// The same statements over `tables`: the pipeline files were read again.
+    #[must_use]
+    pub fn over(&self, tables: KnownTables) -> Self {
+        Self {
+            tables,
+            externals: RwLock::new(self.externals()),
+        }
     }
 
     /// The tables of the pipelines.
@@ -60,39 +83,34 @@ impl Queries {
         &self.tables
     }
 
+    /// The tables that statements of this session made known.
+    pub fn externals(&self) -> Vec<Arc<External>> {
+        self.externals.read().clone()
+    }
+
+    /// What a statement may name now.
+    pub fn names(&self) -> Names<'_> {
+        Names {
+            known: &self.tables,
+            externals: self.externals(),
+        }
+    }
+
     /// Plans `statement`, which stands in `script`, and starts it.
     ///
     /// # Errors
     /// SQL that cannot be planned, a table that is not there, a statement that would write, and what opening tables meets.
-    pub async fn start(&self, mut statement: Statement, script: &Script) -> Result<Running> {
+    pub async fn start(&self, statement: Statement, script: &Script) -> Result<Running> {
         if let Statement::Statement(ast) = &statement
             && matches!(**ast, Ast::ShowTables { .. })
         {
             return self.listing().map(Running::ready);
         }
+        let Some(statement) = self.define(statement, script).await? else {
+            return Ok(Running::nothing());
+        };
         refuse_writes(&statement)?;
-        // Which tables a statement names does not depend on the session that runs it.
-        let state = session(Role::Query).state();
-        let mut references = script.result(state.resolve_table_references(&statement))?;
-        references.retain(|name| !state.table_functions().contains_key(name.table()));
-        let live = references.iter().any(|reference| {
-            self.tables
-                .named(reference)
-                .iter()
-                .any(|table| matches!(table.kind, KnownKind::Source))
-        });
-        let ctx = session(if live { Role::Tail } else { Role::Query });
-        for reference in references {
-            let table = register(&ctx, &reference, &self.tables)
-                .await
-                .map_err(|error| script.locate(error, reference.table()))?;
-            if let Some(schema) = table {
-                let columns = schema.fields().iter().map(|field| field.name().clone());
-                let metadata: Vec<String> = columns.filter(|name| is_metadata(name)).collect();
-                expand_wildcards(&mut statement, &reference, &metadata)
-                    .map_err(|error| script.locate(error, reference.table()))?;
-            }
-        }
+        let (ctx, statement) = self.resolve(statement, script).await?;
         let plan = script.result(ctx.state().statement_to_plan(statement).await)?;
         let frame = script.result(ctx.execute_logical_plan(plan).await)?;
         let task = Arc::new(frame.task_ctx());
@@ -104,31 +122,184 @@ impl Queries {
         })
     }
 
+    /// A session that has every table of `statement` and every function that it calls, and the statement over them.
+    async fn resolve(
+        &self,
+        mut statement: Statement,
+        script: &Script,
+    ) -> Result<(SessionContext, Statement)> {
+        let names = self.names();
+        let called = calls(&statement, script)?;
+        let mut opened = Vec::with_capacity(called.len());
+        for call in &called {
+            let table = functions::open(call, &names).await;
+            let place = || script.place(call.at.0, call.at.1);
+            opened.push(table.map_err(|error| match error.place() {
+                Some(_) => error,
+                None => error.at(place()),
+            })?);
+        }
+        replace(&mut statement, &called);
+        // Which tables a statement names does not depend on the session that runs it.
+        let state = session(Role::Query).state();
+        let mut references = script.result(state.resolve_table_references(&statement))?;
+        references.retain(|name| {
+            let function = called.iter().any(|call| call.is_named(name));
+            !function && !state.table_functions().contains_key(name.table())
+        });
+        let live = opened.iter().any(|table| table.endless)
+            || references.iter().any(|name| names.is_live(name));
+        let ctx = session(if live { Role::Tail } else { Role::Query });
+        for (call, table) in called.iter().zip(opened) {
+            if call.function == TableFunction::Kafka {
+                let metadata = metadata(&table.provider.schema());
+                expand_wildcards(&mut statement, &call.reference(), &metadata)?;
+            }
+            table.put_into(&ctx, &call.reference())?;
+        }
+        for reference in references {
+            let table = register(&ctx, &reference, &names)
+                .await
+                .map_err(|error| script.locate(error, reference.table()))?;
+            if let Some(schema) = table {
+                expand_wildcards(&mut statement, &reference, &metadata(&schema))
+                    .map_err(|error| script.locate(error, reference.table()))?;
+            }
+        }
+        Ok((ctx, statement))
+    }
+
+    /// Does what a statement says that makes a table known or forgets one; returns any other statement.
+    async fn define(&self, statement: Statement, script: &Script) -> Result<Option<Statement>> {
+        match statement {
+            Statement::CreateExternalTable(create) => {
+                self.create(create, script).await?;
+                Ok(None)
+            }
+            Statement::Statement(ast) => match *ast {
+                Ast::Drop {
+                    object_type: ObjectType::Table,
+                    if_exists,
+                    names,
+                    ..
+                } => self.forget(&names, if_exists).map(|()| None),
+                other => Ok(Some(Statement::Statement(Box::new(other)))),
+            },
+            other => Ok(Some(other)),
+        }
+    }
+
+    async fn create(&self, create: CreateExternalTable, script: &Script) -> Result<()> {
+        let name = external::reference(&create.name)?;
+        let place = |error: Error| script.locate(error, name.table());
+        let names = self.names();
+        if names.external(&name).is_some() {
+            if create.if_not_exists {
+                return Ok(());
+            }
+            if !create.or_replace {
+                return Err(place(
+                    Error::config(format!("there is a table `{name}` already"))
+                        .remedy("choose another name, or write CREATE OR REPLACE EXTERNAL TABLE"),
+                ));
+            }
+        } else if let Some(known) = self.tables.iter().find(|table| table.name == name) {
+            return Err(place(
+                Error::config(format!("`{}` is a table of a pipeline", known.shown()))
+                    .remedy("choose another name"),
+            ));
+        }
+        let table = External::create(create, script).await.map_err(place)?;
+        let mut externals = self.externals.write();
+        externals.retain(|known| known.name != table.name);
+        externals.push(Arc::new(table));
+        Ok(())
+    }
+
+    fn forget(&self, names: &[ObjectName], if_exists: bool) -> Result<()> {
+        let mut externals = self.externals.write();
+        let dropped = names.iter().map(external::reference);
+        let dropped = dropped.collect::<Result<Vec<_>>>()?;
+        for name in &dropped {
+            if externals.iter().any(|table| &table.name == name) {
+                continue;
+            }
+            if !self.tables.named(name).is_empty() {
+                return Err(reads_only("DROP"));
+            }
+            if !if_exists {
+                return Err(
+                    Error::config(format!("no table of this session is named `{name}`"))
+                        .expected("a table that CREATE EXTERNAL TABLE made known"),
+                );
+            }
+        }
+        externals.retain(|table| !dropped.contains(&table.name));
+        Ok(())
+    }
+
     /// What `SHOW TABLES` prints.
     ///
     /// # Errors
     /// None that a user can cause.
     pub fn listing(&self) -> Result<RecordBatch> {
-        let column = |value: &dyn Fn(&KnownTable) -> String| -> ArrayRef {
-            Arc::new(StringArray::from_iter_values(self.tables.iter().map(value)))
+        let externals = self.externals();
+        let rows = externals.iter().map(|table| Row {
+            table: table.shown(),
+            kind: table.word(),
+            pipeline: None,
+            file: table.location.clone(),
+        });
+        let rows = rows.chain(self.tables.iter().map(|table| Row {
+            table: table.shown(),
+            kind: table.kind.word(),
+            pipeline: Some(table.pipeline.pipeline.name.as_str()),
+            file: table.pipeline.file.display().to_string(),
+        }));
+        let rows: Vec<Row<'_>> = rows.collect();
+        let column = |value: &dyn for<'a> Fn(&'a Row<'_>) -> Option<&'a str>| -> ArrayRef {
+            Arc::new(StringArray::from_iter(rows.iter().map(value)))
         };
         RecordBatch::try_from_iter([
-            ("table", column(&KnownTable::shown)),
-            ("kind", column(&|table| table.kind.word().to_owned())),
-            (
-                "pipeline",
-                column(&|table| table.pipeline.pipeline.name.clone()),
-            ),
-            (
-                "file",
-                column(&|table| table.pipeline.file.display().to_string()),
-            ),
+            ("table", column(&|row| Some(&row.table))),
+            ("kind", column(&|row| Some(row.kind))),
+            ("pipeline", column(&|row| row.pipeline)),
+            ("file", column(&|row| Some(&row.file))),
         ])
         .map_err(|error| Error::internal("the list of tables does not fit together").source(error))
     }
 }
 
-/// An error that a running statement met.
+/// A line of `SHOW TABLES`.
+struct Row<'a> {
+    table: String,
+    kind: &'a str,
+    pipeline: Option<&'a str>,
+    file: String,
+}
+
+fn metadata(schema: &SchemaRef) -> Vec<String> {
+    let columns = schema.fields().iter().map(|field| field.name().clone());
+    columns.filter(|name| is_metadata(name)).collect()
+}
+
+/// An error that a running statement met: ours as it is, for it knows what to do next.
 pub fn cannot_run(error: DataFusionError) -> Error {
-    Error::config("the query failed while it ran").source(error)
+    match unwrapped(error) {
+        Ok(ours) => ours,
+        Err(error) => Error::config("the query failed while it ran").source(error),
+    }
+}
+
+fn unwrapped(error: DataFusionError) -> Result<Error, DataFusionError> {
+    match error {
+        DataFusionError::External(inner) => match inner.downcast::<Error>() {
+            Ok(ours) => Ok(*ours),
+            Err(other) => Err(DataFusionError::External(other)),
+        },
+        DataFusionError::Context(text, inner) => {
+            unwrapped(*inner).map_err(|inner| DataFusionError::Context(text, Box::new(inner)))
+        }
+        other => Err(other),
+    }
 }

@@ -4,10 +4,12 @@
 //! |---|---|---|
 //! | [`SqliteCatalog`] | a row of an SQLite file names the metadata file | our metadata file, then one `UPDATE … WHERE` the row still names the old one |
 //! | [`RestCatalog`] | the server says it | a `POST` of changes and of what must hold; the server writes the metadata |
+//! | [`MetadataFile`] | in that metadata file, without a catalog | none: it is read only |
 //!
 //! [`OpenCatalog::commit`] gives either the very table whose positions were checked, and tells apart what nobody else can: a
 //! commit that was certainly not made, one that lost to another writer, and one whose end nobody knows.
 
+mod file;
 mod rest;
 mod sqlite;
 
@@ -25,6 +27,7 @@ use sql::{Error, ErrorKind, Result};
 use super::iceberg::iceberg_error;
 use super::partitions::partition_spec;
 use crate::spec::model::{CatalogKind, CatalogSpec, PartitionField};
+pub use file::MetadataFile;
 pub use rest::RestCatalog;
 pub use sqlite::SqliteCatalog;
 pub(crate) use sqlite::local_path;
@@ -38,6 +41,8 @@ pub enum OpenCatalog {
     Sqlite(SqliteCatalog),
     /// `type: rest`.
     Rest(RestCatalog),
+    /// No catalog: one metadata file.
+    File(MetadataFile),
 }
 
 /// Whether a catalog's file may be made.
@@ -139,6 +144,7 @@ impl OpenCatalog {
                 let storage = &spec.storage_options;
                 Self::Rest(RestCatalog::open(rest, storage, runtime).await?)
             }
+            CatalogKind::File { metadata } => Self::File(MetadataFile::open(metadata, runtime)),
         })
     }
 
@@ -147,6 +153,7 @@ impl OpenCatalog {
         match self {
             Self::Sqlite(catalog) => catalog.place(),
             Self::Rest(catalog) => catalog.place(),
+            Self::File(file) => file.place(),
         }
     }
 
@@ -173,6 +180,7 @@ impl OpenCatalog {
         match self {
             Self::Sqlite(catalog) => catalog.load(ident, known).await,
             Self::Rest(catalog) => catalog.load(ident, known).await,
+            Self::File(file) => file.load(ident, known).await,
         }
     }
 
@@ -185,6 +193,7 @@ impl OpenCatalog {
         let runtime = match self {
             Self::Sqlite(catalog) => catalog.runtime(),
             Self::Rest(catalog) => catalog.runtime(),
+            Self::File(file) => file.runtime(),
         };
         let location = base.metadata_location_result()?.to_owned();
         let files = base.file_io().clone();
@@ -209,6 +218,7 @@ impl OpenCatalog {
         match self {
             Self::Sqlite(catalog) => catalog.commit(base, requirements, updates).await,
             Self::Rest(catalog) => catalog.commit(base, requirements, updates).await,
+            Self::File(file) => Err(Failed::refused(file.refusal())),
         }
     }
 
@@ -271,6 +281,7 @@ impl OpenCatalog {
                 catalog.create_namespaces(namespace).await?;
                 catalog.create(namespace, creation).await
             }
+            Self::File(file) => Err(file.refusal()),
         }
     }
 }

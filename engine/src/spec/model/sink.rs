@@ -107,6 +107,11 @@ pub enum CatalogKind {
     },
     /// A REST catalog.
     Rest(RestSpec),
+    /// No catalog: one metadata file, which SQL may read. No pipeline file says it.
+    File {
+        /// `….metadata.json`: an absolute path or a `file://` URL.
+        metadata: String,
+    },
 }
 
 /// `catalog:` with `type: rest`.
