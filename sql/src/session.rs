@@ -45,6 +45,8 @@ pub fn session(role: Role) -> SessionContext {
     let options = config.options_mut();
     options.execution.time_zone = Some("UTC".to_owned());
     options.execution.parquet.schema_force_view_types = false;
+    // Times of 96 bits, which Spark writes: as nanoseconds, those before 1677 and after 2262 would come out as others.
+    options.execution.parquet.coerce_int96 = Some("us".to_owned());
     options.sql_parser.map_string_types_to_utf8view = false;
     options.sql_parser.parse_float_as_decimal = true;
     options.sql_parser.collect_spans = true;

@@ -150,6 +150,17 @@ impl Spark {
         tables
     }
 
+    /// Makes the Delta tables of `readers/make_delta_tables.py` in `folder`, and beside each what changed in it.
+    ///
+    /// # Panics
+    /// With what Spark said if it cannot.
+    pub fn make_delta_tables(&self, folder: &Path) {
+        let local = TempDir::with_prefix("engine-spark-").expect("a temporary folder");
+        let script = "tests/readers/make_delta_tables.py";
+        let mut script = self.script(script, local.path(), &[&self.jars]);
+        python::lines(script.arg(folder));
+    }
+
     /// Runs the customers job as a Structured Streaming query until `topic` is drained: into the table
     /// `analytics.customers` of the catalog `iceberg`, the file `catalog.db` in `warehouse`. It goes on where an earlier
     /// run ended.

@@ -1,3 +1,6 @@
-//! Tables that remember what changed: what their versions and changes are.
+//! Tables that remember what changed: the contract, and each format's own.
 
+pub mod contract;
+mod delta;
+mod delta_kept;
 mod iceberg;

@@ -43,11 +43,19 @@ pub(super) struct Commit {
 #[serde(rename_all = "camelCase")]
 struct Line {
     add: Option<Add>,
-    remove: Option<Remove>,
+    remove: Option<RemoveLine>,
     cdc: Option<AddCDCFile>,
     meta_data: Option<Metadata>,
     protocol: Option<Protocol>,
     commit_info: Option<Map<String, Value>>,
+}
+
+/// Spark says of removed files, too, what was in them.
+#[derive(Deserialize)]
+struct RemoveLine {
+    #[serde(flatten)]
+    remove: Remove,
+    stats: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -180,25 +188,28 @@ fn sum(a: Option<u64>, b: Option<u64>) -> Option<u64> {
 
 /// An added file.
 pub(super) fn added(add: Add) -> DataFile {
-    let statistics = add.stats.as_deref();
-    let statistics = statistics.and_then(|text| serde_json::from_str::<Statistics>(text).ok());
     DataFile {
         path: add.path,
         size: u64::try_from(add.size).ok(),
         partition: Some(add.partition_values),
         changes: add.data_change,
-        rows: statistics.and_then(|statistics| statistics.num_records),
+        rows: rows_of(add.stats.as_deref()),
         vector: add.deletion_vector,
     }
 }
 
-fn removed(remove: Remove) -> DataFile {
+fn rows_of(statistics: Option<&str>) -> Option<u64> {
+    let statistics: Statistics = serde_json::from_str(statistics?).ok()?;
+    statistics.num_records
+}
+
+fn removed(RemoveLine { remove, stats }: RemoveLine) -> DataFile {
     DataFile {
         path: remove.path,
         size: remove.size.and_then(|size| u64::try_from(size).ok()),
         partition: remove.partition_values,
         changes: remove.data_change,
-        rows: None,
+        rows: rows_of(stats.as_deref()),
         vector: remove.deletion_vector,
     }
 }
