@@ -8,8 +8,12 @@
 //! one that it inserts under the same key. Reading a version again gives the same rows in the same order, as long as its files
 //! are there: a place in it can be a row's number.
 
+mod memory;
+
 use std::fmt;
 use std::sync::Arc;
+
+pub use memory::MemoryTable;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};

@@ -123,7 +123,9 @@ impl Bench {
     }
 
     fn feed(&self, spec: &PipelineSpec) -> TopicFeed {
-        let SourceSpec::Kafka(kafka) = &spec.source;
+        let SourceSpec::Kafka(kafka) = &spec.source else {
+            panic!("no Kafka source");
+        };
         let log = MemoryLog::new(self.topics.clone(), TopicFilter::named([TOPIC]));
         let decoder = JsonDecoder::try_new(DecoderOptions {
             columns: kafka.columns.clone(),

@@ -162,7 +162,9 @@ impl Bench {
     }
 
     fn feed(&mut self) -> TopicFeed {
-        let SourceSpec::Kafka(kafka) = &self.spec.source;
+        let SourceSpec::Kafka(kafka) = &self.spec.source else {
+            panic!("no Kafka source");
+        };
         self.topics.create(&Partition::new(TOPIC, 0));
         self.log_gone = Arc::default();
         let log = MemoryLog::new(self.topics.clone(), TopicFilter::named([TOPIC]));

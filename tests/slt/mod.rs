@@ -19,6 +19,7 @@
 
 mod changes;
 mod items;
+mod plans;
 
 use std::fmt::Write as _;
 use std::fs;

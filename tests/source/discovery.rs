@@ -23,6 +23,7 @@ fn source_options(bounded: bool) -> SourceOptions {
         keep_raw: false,
         keyed: false,
         schema_change: SchemaChange::Evolve,
+        reader: None,
         stop: CancellationToken::new(),
     }
 }

@@ -3,6 +3,7 @@
 mod contract;
 mod discovery;
 mod kafka;
+mod lake;
 mod loss;
 mod moves;
 mod replay;

@@ -8,7 +8,9 @@ use super::{good, minimal};
 fn source(ddl: &str, more: &str) -> KafkaSpec {
     let lines: String = ddl.lines().map(|line| format!("    {line}\n")).collect();
     let file = minimal("").replace("sink:", &format!("  columns: |\n{lines}{more}sink:"));
-    let SourceSpec::Kafka(kafka) = good(&file).source;
+    let SourceSpec::Kafka(kafka) = good(&file).source else {
+        panic!("no Kafka source");
+    };
     kafka
 }
 

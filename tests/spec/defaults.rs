@@ -28,7 +28,9 @@ fn what_a_minimal_file_does_not_say() {
     assert_eq!(pipeline.on_error.policy, OnErrorPolicy::Quarantine);
     assert_eq!(pipeline.on_error.max_rate, None);
     assert_eq!(pipeline.on_error.table, None);
-    let SourceSpec::Kafka(kafka) = &spec.source;
+    let SourceSpec::Kafka(kafka) = &spec.source else {
+        panic!("no Kafka source");
+    };
     assert_eq!(kafka.group_id, "engine-p");
     assert_eq!(kafka.auto_offset_reset, OffsetReset::Earliest);
     assert!(kafka.fail_on_data_loss);

@@ -3,6 +3,7 @@
 mod bad;
 mod columns;
 mod defaults;
+mod lake;
 mod mutations;
 mod shipped;
 mod values;

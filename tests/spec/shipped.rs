@@ -14,7 +14,7 @@ fn shipped() -> Vec<PipelineSpec> {
         .filter(|path| path.extension().is_some_and(|found| found == "yaml"))
         .collect();
     files.sort();
-    assert_eq!(files.len(), 4);
+    assert_eq!(files.len(), 6);
     let no_env = |_: &str| None;
     (files.iter())
         .map(|file| {
@@ -42,7 +42,9 @@ fn every_shipped_pipeline_parses_without_any_variable_set() {
 #[test]
 fn every_shipped_pipeline_replays_a_file_that_is_there() {
     for spec in shipped() {
-        let SourceSpec::Kafka(kafka) = &spec.source;
+        let SourceSpec::Kafka(kafka) = &spec.source else {
+            continue;
+        };
         let Bootstrap::File(file) = &kafka.bootstrap else {
             panic!("{:?}", kafka.bootstrap);
         };
@@ -56,6 +58,29 @@ fn every_shipped_pipeline_replays_a_file_that_is_there() {
         assert_eq!(columns, declared);
         assert_eq!(kafka.key, key);
     }
+}
+
+#[test]
+fn every_shipped_pipeline_that_reads_a_table_reads_what_another_writes() {
+    let specs = shipped();
+    let lakes = specs
+        .iter()
+        .filter(|spec| matches!(spec.source, SourceSpec::Lake(_)));
+    let pairs: Vec<(&str, &str)> = lakes
+        .flat_map(|reader| {
+            let writers = specs
+                .iter()
+                .filter(|spec| engine::spec::reads(&reader.source, &spec.sink));
+            writers.map(|writer| (reader.pipeline.name.as_str(), writer.pipeline.name.as_str()))
+        })
+        .collect();
+    assert_eq!(
+        pairs,
+        [
+            ("delta_to_iceberg_orders", "postgres_orders_delta"),
+            ("iceberg_to_delta_customers", "customers")
+        ]
+    );
 }
 
 #[test]

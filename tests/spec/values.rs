@@ -13,7 +13,9 @@ use engine::spec::{nearest, show_defaults};
 use super::{env, good, minimal, parse};
 
 fn kafka(spec: &engine::spec::model::PipelineSpec) -> &engine::spec::model::KafkaSpec {
-    let SourceSpec::Kafka(kafka) = &spec.source;
+    let SourceSpec::Kafka(kafka) = &spec.source else {
+        panic!("no Kafka source");
+    };
     kafka
 }
 

@@ -44,6 +44,7 @@ fn a_batch_is_one_json_object_with_its_fields_at_the_top() {
             "updates": 40,
             "deletes": 13,
             "truncates": 0,
+            "source_version": 41,
             "tombstones": 12,
             "control": 23,
             "resends": 0,

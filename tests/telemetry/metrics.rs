@@ -87,6 +87,7 @@ fn a_batch_is_counted_in_every_metric_that_it_concerns() {
             r#"engine_rejects_records_total{source="changes",reason="out_of_range"}"#,
             1.0,
         ),
+        (r#"engine_source_version{source="changes"}"#, 41.0),
         (r#"engine_tombstones_records_total{source="changes"}"#, 12.0),
         (r#"engine_control_records_total{source="changes"}"#, 23.0),
         (r#"engine_rule_failed_rows_total{rule="has_email"}"#, 4.0),

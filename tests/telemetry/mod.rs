@@ -38,6 +38,7 @@ fn full_report() -> BatchReport {
         records: 1_241,
         bytes: 500_000,
         rows,
+        source_version: Some(41),
         output_rows: 1_201,
         rejects: BTreeMap::from([("malformed", 2), ("out_of_range", 1)]),
         rules: BTreeMap::from([("has_email".to_owned(), 4)]),

@@ -27,18 +27,16 @@ pub async fn explain(args: ExplainArgs) -> Result<()> {
             .ok_or_else(|| {
                 Error::config("the source's columns are not known")
                     .at(spec.file.display().to_string())
-                    .remedy("declare `source.columns`, or write a message to the topic first")
+                    .remedy(match spec.source {
+                        SourceSpec::Kafka(_) => {
+                            "declare `source.columns`, or write a message to the topic first"
+                        }
+                        SourceSpec::Lake(_) => "run the pipeline that writes the table first",
+                    })
             })?;
         let (transform, target) = planned(&spec, &known).await?;
-        let SourceSpec::Kafka(kafka) = &spec.source;
         out.line(format_args!("pipeline   {}", spec.pipeline.name))?;
-        out.line(format_args!(
-            "source     {} (unbounded): {}{} from {}",
-            kafka.name,
-            topics(&kafka.topics),
-            tables(&kafka.tables, &kafka.name),
-            brokers(&kafka.bootstrap)
-        ))?;
+        out.line(format_args!("source     {}", described(&spec.source)))?;
         out.line(format_args!(
             "decodes    {} of {} columns: {}",
             transform.source_columns().len(),
@@ -64,6 +62,29 @@ pub async fn explain(args: ExplainArgs) -> Result<()> {
         out.line(format_args!("\n{}", transform.explain(false)))?;
     }
     Ok(())
+}
+
+/// The source in a line.
+fn described(source: &SourceSpec) -> String {
+    match source {
+        SourceSpec::Kafka(kafka) => format!(
+            "{} (unbounded): {}{} from {}",
+            kafka.name,
+            topics(&kafka.topics),
+            tables(&kafka.tables, &kafka.name),
+            brokers(&kafka.bootstrap)
+        ),
+        SourceSpec::Lake(lake) => format!(
+            "{} ({}): changes of {}",
+            lake.name,
+            if lake.end.is_some() {
+                "bounded"
+            } else {
+                "unbounded"
+            },
+            source::describe_table(&lake.table)
+        ),
+    }
 }
 
 fn consequence(on_fail: OnFail) -> &'static str {

@@ -26,7 +26,12 @@ pub async fn feed_table(
         .ok_or_else(|| {
             Error::config("the source's columns are not known")
                 .at(pipeline.file.display().to_string())
-                .remedy("declare `source.columns`, or write a message to the topic first")
+                .remedy(match pipeline.source {
+                    SourceSpec::Kafka(_) => {
+                        "declare `source.columns`, or write a message to the topic first"
+                    }
+                    SourceSpec::Lake(_) => "run the pipeline that writes the table first",
+                })
         })?;
     let name = format!("{}.{}", pipeline.pipeline.name, pipeline.source.name());
     let slots = ctx
@@ -35,10 +40,12 @@ pub async fn feed_table(
         .get_extension::<Slots>()
         .ok_or_else(|| Error::internal("the session has no slots"))?;
     slots.put_feed(name.clone(), opener(pipeline.clone()));
-    let SourceSpec::Kafka(kafka) = &pipeline.source;
-    let topics = match &kafka.topics {
-        Topics::Names(names) => names.clone(),
-        Topics::Regex(regex) => vec![regex.clone()],
+    let topics = match &pipeline.source {
+        SourceSpec::Kafka(kafka) => match &kafka.topics {
+            Topics::Names(names) => names.clone(),
+            Topics::Regex(regex) => vec![regex.clone()],
+        },
+        SourceSpec::Lake(lake) => vec![source::describe_table(&lake.table)],
     };
     Ok(Arc::new(FeedTable::new(name, known.schema, topics)))
 }
@@ -52,6 +59,7 @@ fn opener(pipeline: Arc<PipelineSpec>) -> OpenFeed {
                 keep_raw: false,
                 keyed: false,
                 schema_change: pipeline.pipeline.schema_change,
+                reader: None,
                 stop: CancellationToken::new(),
             };
             source::open(&pipeline.source, options).await

@@ -50,9 +50,23 @@ pub async fn run(args: RunArgs) -> Result<()> {
             (spec, observer)
         })
         .collect();
+    let order = Order::of(&watched, |spec| drains(spec));
     let runs = watched
         .into_iter()
-        .map(|(spec, observer)| spawn(one(spec, args.once, drain, observer, stop.clone())));
+        .zip(order)
+        .map(|((spec, observer), turn)| {
+            let (once, stop) = (args.once, stop.clone());
+            spawn(async move {
+                let _ended = turn.ended.drop_guard();
+                for earlier in turn.after {
+                    tokio::select! {
+                        () = earlier.cancelled() => {}
+                        () = stop.cancelled() => {}
+                    }
+                }
+                one(spec, once, drain, observer, stop).await
+            })
+        });
     let died = |error| Error::internal("a pipeline's task died").source(error);
     let ends = join_all(runs).await;
     let mut errors = ends
@@ -63,6 +77,68 @@ pub async fn run(args: RunArgs) -> Result<()> {
         eprintln!("{}", render(&other));
     }
     first.map_or(Ok(()), Err)
+}
+
+/// When a pipeline's turn is.
+struct Order {
+    /// Cancelled at its end.
+    ended: CancellationToken,
+    /// The ends of those that go before it.
+    after: Vec<CancellationToken>,
+}
+
+impl Order {
+    /// Pipelines that drain what is there read a table after those that write it: what these add is there then. Where tables are
+    /// written in a circle, nobody waits.
+    fn of(
+        pipelines: &[(Arc<PipelineSpec>, Arc<Observer>)],
+        drains: impl Fn(&PipelineSpec) -> bool,
+    ) -> Vec<Self> {
+        let reads = |reader: usize, writer: usize| {
+            let spec = |index: usize| pipelines.get(index).map(|(spec, _)| spec);
+            match (spec(reader), spec(writer)) {
+                (Some(reader), Some(writer)) => {
+                    drains(reader)
+                        && drains(writer)
+                        && crate::spec::reads(&reader.source, &writer.sink)
+                }
+                _ => false,
+            }
+        };
+        let ended: Vec<CancellationToken> =
+            pipelines.iter().map(|_| CancellationToken::new()).collect();
+        let all = || 0..pipelines.len();
+        // Everything that a pipeline waits for, at first or second hand.
+        let before = |reader: usize| {
+            let mut found: Vec<usize> = all().filter(|writer| reads(reader, *writer)).collect();
+            let mut seen = 0;
+            while let Some(next) = found.get(seen).copied() {
+                seen += 1;
+                let more: Vec<usize> = all()
+                    .filter(|writer| reads(next, *writer) && !found.contains(writer))
+                    .collect();
+                found.extend(more);
+            }
+            found
+        };
+        all()
+            .zip(&ended)
+            .map(|(reader, own)| {
+                let after = if before(reader).contains(&reader) {
+                    Vec::new()
+                } else {
+                    let writers = all()
+                        .zip(&ended)
+                        .filter(|(writer, _)| reads(reader, *writer));
+                    writers.map(|(_, ended)| ended.clone()).collect()
+                };
+                Self {
+                    ended: own.clone(),
+                    after,
+                }
+            })
+            .collect()
+    }
 }
 
 /// One pipeline, from its start to its end. If it does not end well, it stops the others unless `go_on`.

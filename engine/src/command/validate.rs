@@ -13,7 +13,7 @@ use crate::lake::schema::{TableFormat, target_schema};
 use crate::lake::shape::no_partition_column;
 use crate::run::pipeline::{describe_sink, plan};
 use crate::source::{self, Discovered};
-use crate::spec::model::{CatalogKind, Mode, PipelineSpec, SinkSpec, SinkTarget};
+use crate::spec::model::{CatalogKind, Mode, PipelineSpec, SinkSpec, SinkTarget, SourceSpec};
 use crate::spec::show_defaults;
 use crate::transform::Transform;
 use crate::upsert::UpsertPlan;
@@ -47,10 +47,15 @@ pub async fn validate(args: ValidateArgs) -> Result<()> {
                 }
             }
             None => out.line(format_args!(
-                "ok: {} (pipeline {}): the file is right; its SQL was not checked, because the columns come with the messages. \
-                 Declare `source.columns`, or ask the brokers with --connect.",
+                "ok: {} (pipeline {}): the file is right; its SQL was not checked, because {}",
                 spec.file.display(),
-                spec.pipeline.name
+                spec.pipeline.name,
+                match &spec.source {
+                    SourceSpec::Kafka(_) =>
+                        "the columns come with the messages. Declare `source.columns`, or ask the brokers with --connect.",
+                    SourceSpec::Lake(_) =>
+                        "the table that it reads is not there yet, or not on this machine: look for it with --connect.",
+                }
             ))?,
         }
     }

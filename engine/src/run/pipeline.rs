@@ -84,6 +84,7 @@ impl Pipeline {
                 || sets_unavailable_aside(&spec),
             keyed: spec.sink.mode != Mode::Append,
             schema_change: spec.pipeline.schema_change,
+            reader: Some(spec.pipeline.name.clone()),
             stop: stop.clone(),
         };
         observer.phase("connecting to the source");
@@ -275,8 +276,10 @@ impl<'a> Upkeep<'a> {
 }
 
 fn resends(spec: &PipelineSpec) -> Resends {
-    let SourceSpec::Kafka(kafka) = &spec.source;
-    kafka.resends
+    match &spec.source {
+        SourceSpec::Kafka(kafka) => kafka.resends,
+        SourceSpec::Lake(_) => Resends::Keep,
+    }
 }
 
 fn sidecar(sink: &dyn Sink) -> Result<Arc<dyn sink::Sidecar>> {

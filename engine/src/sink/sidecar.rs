@@ -11,9 +11,12 @@ use deltalake::{ObjectStoreError, Path};
 use iceberg::io::FileIO;
 use sql::Result;
 
+use crate::lake;
+use crate::lake::catalog::{Absent, OpenCatalog};
 use crate::lake::iceberg::iceberg_error;
 use crate::lake::listing;
 use crate::lake::storage::storage_error;
+use crate::lake::versioned::VersionedSpec;
 
 /// Files beside a table. Paths are relative to the table's folder.
 #[async_trait]
@@ -45,6 +48,28 @@ pub trait Sidecar: fmt::Debug + Send + Sync {
     /// # Errors
     /// From the table's storage.
     async fn list(&self, folder: &str) -> Result<Option<Vec<String>>>;
+}
+
+/// The files beside a table that is read.
+///
+/// # Errors
+/// [`sql::ErrorKind::Config`] if there is no such table; of its storage or catalog.
+pub async fn of_table(table: &VersionedSpec) -> Result<Arc<dyn Sidecar>> {
+    Ok(match table {
+        VersionedSpec::Delta(spec) => {
+            let store = lake::delta::log_store(spec)?.object_store(None);
+            Arc::new(StoreSidecar::new(store, &spec.path))
+        }
+        VersionedSpec::Iceberg(spec) => {
+            let catalog = OpenCatalog::open(&spec.catalog, Absent::Refuse).await?;
+            let table = catalog.load(&lake::iceberg::identifier(spec)?).await?;
+            let table = table.ok_or_else(|| {
+                sql::Error::config("there is no such Iceberg table").at(lake::iceberg::shown(spec))
+            })?;
+            let location = table.metadata().location();
+            Arc::new(FileIoSidecar::new(table.file_io().clone(), location))
+        }
+    })
 }
 
 /// Through the object store of a Delta table.

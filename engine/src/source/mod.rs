@@ -1,4 +1,4 @@
-//! Where changes come from: Kafka topics, or captured messages of them.
+//! Where changes come from: Kafka topics, or captured messages of them; Delta tables and Iceberg tables ([`lake`]).
 //!
 //! A [`RecordLog`] is partitions of raw records with offsets; a [`TopicFeed`] turns it into decoded batches with
 //! positions, through a [`Decoder`](crate::format::Decoder). What a batch may hold, where partitions start, what is
@@ -13,6 +13,7 @@
 mod decoder;
 mod feed;
 mod kafka;
+pub mod lake;
 mod memory;
 mod moves;
 mod open;
@@ -29,6 +30,7 @@ use crate::spec::model::SchemaChange;
 pub use decoder::{discover_schema, open};
 pub use feed::{FeedOptions, TopicFeed};
 pub use kafka::{KafkaLog, KafkaTimeouts};
+pub use lake::describe_table;
 pub use memory::{MemoryLog, MemoryTopics};
 pub use open::{Discovered, discover_schema_with, learn_schema, open_log, open_with};
 pub use records::{Flow, LogEvent, RecordLog, Watermarks};
@@ -47,6 +49,8 @@ pub struct SourceOptions {
     pub keyed: bool,
     /// What a changed schema does.
     pub schema_change: SchemaChange,
+    /// Who reads, so that maintenance of a table keeps what the reader needs; `None`: nobody that comes again.
+    pub reader: Option<String>,
     /// Told to stop: `next` returns what it has, then `None`.
     pub stop: CancellationToken,
 }

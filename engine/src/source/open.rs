@@ -12,6 +12,7 @@ use tracing::info;
 use super::SourceOptions;
 use super::feed::{FeedOptions, TopicFeed};
 use super::kafka::{KafkaLog, KafkaTimeouts};
+use super::lake;
 use super::records::{Flow, LogEvent, RecordLog};
 use super::replay::ReplayLog;
 use super::topics::TopicFilter;
@@ -36,8 +37,10 @@ pub async fn open_with<M>(
 where
     M: FnOnce(&KafkaSpec, &SourceOptions) -> Result<Box<dyn Decoder>> + Send + 'static,
 {
-    let SourceSpec::Kafka(spec) = spec;
-    let spec = spec.clone();
+    let spec = match spec {
+        SourceSpec::Kafka(spec) => spec.clone(),
+        SourceSpec::Lake(spec) => return lake::open(spec, options).await,
+    };
     let feed = blocking(move || {
         let mut decoder = make_decoder(&spec, &options)?;
         let mut log = open_log(&spec, KafkaTimeouts::of(&spec), options.stop.clone())?;
@@ -77,7 +80,7 @@ pub struct Discovered {
     pub key: Vec<String>,
 }
 
-/// The schema and key of a source: declared columns without any I/O; otherwise what captured messages say, and what brokers
+/// The schema and key of a source: those of a table, if it can be opened (on another machine only if `connect`); declared columns without any I/O; otherwise what captured messages say, and what brokers
 /// say if `connect`. `None` if it is not known.
 ///
 /// # Errors
@@ -90,14 +93,17 @@ pub async fn discover_schema_with<M>(
 where
     M: FnOnce(&KafkaSpec, &SourceOptions) -> Result<Box<dyn Decoder>> + Send + 'static,
 {
-    let SourceSpec::Kafka(spec) = spec;
-    let spec = spec.clone();
+    let spec = match spec {
+        SourceSpec::Kafka(spec) => spec.clone(),
+        SourceSpec::Lake(spec) => return lake::discover(spec, connect).await,
+    };
     blocking(move || {
         let options = SourceOptions {
             bounded: true,
             keep_raw: false,
             keyed: false,
             schema_change: SchemaChange::Evolve,
+            reader: None,
             stop: CancellationToken::new(),
         };
         let mut decoder = make_decoder(&spec, &options)?;

@@ -1,4 +1,4 @@
-//! The `source:` block with `type: kafka`.
+//! The `source:` block with `type: kafka`: messages of topics.
 
 use std::collections::BTreeMap;
 
@@ -56,17 +56,14 @@ const OWN_PROPERTIES: [(&str, &str); 7] = [
     ("enable.partition.eof", "remove it: the engine relies on it"),
 ];
 
-/// Reads the block.
-pub(super) fn read(root: &mut Block<'_>, pipeline: &str) -> Result<SourceSpec> {
-    let mut block = root.block("source")?;
-    let kind = block.required("type", "`kafka`")?;
-    kind.choice(&[("kafka", ())], &["delta", "iceberg"])?;
+/// Reads the block, whose `type` is read; `upsert` says whether the target is kept by key.
+pub(super) fn read(block: &mut Block<'_>, pipeline: &str, upsert: bool) -> Result<SourceSpec> {
     block.only(&KNOWN, &NOT_BUILT)?;
     let name = block.required("name", "the source's table name in SQL")?;
     let name = names::table(&name)?;
-    let bootstrap = bootstrap(&mut block)?;
-    let topics = topics(&mut block)?;
-    let tables = tables(&mut block, &topics)?;
+    let bootstrap = bootstrap(block)?;
+    let topics = topics(block)?;
+    let tables = tables(block, &topics)?;
     let group_id = block.value("group_id", &format!("engine-{pipeline}"), Field::text)?;
     let auto_offset_reset = block.value("auto_offset_reset", "earliest", |field| {
         let words = [
@@ -80,7 +77,7 @@ pub(super) fn read(root: &mut Block<'_>, pipeline: &str) -> Result<SourceSpec> {
         let built = [("debezium_json", Format::DebeziumJson)];
         field.choice(&built, &["debezium_avro", "json"])
     })?;
-    let (columns, key) = columns_and_key(&mut block)?;
+    let (columns, key) = columns_and_key(block)?;
     let decimal_handling = block.value("decimal_handling", "auto", |field| {
         let words = [
             ("auto", DecimalHandling::Auto),
@@ -97,8 +94,7 @@ pub(super) fn read(root: &mut Block<'_>, pipeline: &str) -> Result<SourceSpec> {
         "__debezium_unavailable_value",
         Field::text,
     )?;
-    let upsert = super::sink::is_upsert(root);
-    let resends = resends(&mut block, upsert)?;
+    let resends = resends(block, upsert)?;
     let spec = KafkaSpec {
         name,
         bootstrap,
@@ -114,10 +110,9 @@ pub(super) fn read(root: &mut Block<'_>, pipeline: &str) -> Result<SourceSpec> {
         before_image_full,
         unavailable_placeholder,
         resends,
-        properties: properties(&mut block)?,
+        properties: properties(block)?,
         at: block.at(),
     };
-    root.close("source", block);
     Ok(SourceSpec::Kafka(spec))
 }
 

@@ -14,6 +14,7 @@ mod env;
 mod field;
 mod iceberg;
 mod kafka;
+mod lake;
 mod maintenance;
 pub mod model;
 mod names;
@@ -25,6 +26,7 @@ mod pipeline;
 mod properties;
 mod rest;
 mod sink;
+mod source;
 mod statements;
 mod tables;
 mod tree;
@@ -36,6 +38,7 @@ use std::path::Path;
 use sql::{Error, Result};
 
 pub use effective::{Effective, show_defaults};
+pub use lake::reads;
 pub use nearest::nearest;
 pub use units::{duration, size};
 
@@ -167,12 +170,13 @@ fn read(root: &Field<'_>, file: std::path::PathBuf) -> Result<PipelineSpec> {
     let mut block = root.block()?;
     block.only(&KNOWN, &["quality"])?;
     let pipeline = pipeline::read(&mut block)?;
-    let source = kafka::read(&mut block, &pipeline.name)?;
+    let source = source::read(&mut block, &pipeline.name)?;
     let transform = block.optional("transform", "the row's columns as they are", Field::located)?;
     let rules = statements::rules(&mut block)?;
     let tables = tables::read(&mut block, source.name())?;
     let functions = statements::functions(&mut block)?;
     let sink = sink::read(&mut block)?;
+    lake::refuse_circle(&source, &sink)?;
     quarantine::table(&pipeline, &sink)?;
     let maintenance = maintenance::read(&mut block)?;
     let observability = observability::read(&mut block)?;

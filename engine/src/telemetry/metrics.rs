@@ -37,6 +37,7 @@ pub struct Metrics {
     source_records: IntCounterVec,
     source_bytes: IntCounterVec,
     source_rows: IntCounterVec,
+    source_version: GaugeVec,
     rejects: IntCounterVec,
     tombstones: IntCounterVec,
     control: IntCounterVec,
@@ -82,6 +83,7 @@ impl Metrics {
             source_records: counter(r, &names::SOURCE_RECORDS)?,
             source_bytes: counter(r, &names::SOURCE_BYTES)?,
             source_rows: counter(r, &names::SOURCE_ROWS)?,
+            source_version: gauge(r, &names::SOURCE_VERSION)?,
             rejects: counter(r, &names::REJECTS)?,
             tombstones: counter(r, &names::TOMBSTONES)?,
             control: counter(r, &names::CONTROL)?,
@@ -238,6 +240,11 @@ impl Metrics {
             self.rejects
                 .with_label_values(&[pipeline, source, *reason])
                 .inc_by(*records);
+        }
+        if let Some(version) = report.source_version {
+            self.source_version
+                .with_label_values(&[pipeline, source])
+                .set(version as f64);
         }
         if let Some(records) = report.lag_records {
             self.lag_records(&report.names, records);

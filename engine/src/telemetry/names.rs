@@ -9,7 +9,7 @@ pub const LABELS: [&str; 9] = [
 ];
 
 /// Every unit that a name may end in, before `_total`.
-pub const UNITS: [&str; 10] = [
+pub const UNITS: [&str; 11] = [
     "seconds",
     "bytes",
     "records",
@@ -20,6 +20,7 @@ pub const UNITS: [&str; 10] = [
     "attempts",
     "ratio",
     "info",
+    "version",
 ];
 
 /// How a metric moves.
@@ -102,7 +103,7 @@ pub const FRESHNESS: Metric = histogram(
 pub const LAG_RECORDS: Metric = gauge(
     "engine_lag_records",
     &["pipeline", "source"],
-    "Records between the last read position and the ends of the source's partitions, as last seen.",
+    "Records between the last read position and the ends of the source's partitions, as last seen; of a table, versions.",
 );
 /// How far the table is behind, in time.
 pub const LAG_SECONDS: Metric = gauge(
@@ -139,6 +140,12 @@ pub const SOURCE_ROWS: Metric = counter(
     "engine_source_rows_total",
     &["pipeline", "source", "op"],
     "Rows decoded, by Debezium's letter of the operation.",
+);
+/// Where a lake feed stands.
+pub const SOURCE_VERSION: Metric = gauge(
+    "engine_source_version",
+    &["pipeline", "source"],
+    "Of a source that is a table: the version up to which everything is committed, Delta's version or Iceberg's sequence number.",
 );
 /// Records set aside.
 pub const REJECTS: Metric = counter(
@@ -263,7 +270,7 @@ pub const MAINTENANCE_FAILURES: Metric = counter(
 );
 
 /// Every metric there is.
-pub const ALL: [Metric; 30] = [
+pub const ALL: [Metric; 31] = [
     PIPELINE_INFO,
     PIPELINE_UP,
     FRESHNESS,
@@ -274,6 +281,7 @@ pub const ALL: [Metric; 30] = [
     SOURCE_RECORDS,
     SOURCE_BYTES,
     SOURCE_ROWS,
+    SOURCE_VERSION,
     REJECTS,
     TOMBSTONES,
     CONTROL,

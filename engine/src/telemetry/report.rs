@@ -127,6 +127,8 @@ pub struct BatchReport {
     pub bytes: u64,
     /// Rows decoded.
     pub rows: OpCounts,
+    /// Of a lake feed, the version up to which everything is in the batch or before it.
+    pub source_version: Option<i64>,
     /// Rows that the transform and the rules left over for the table.
     pub output_rows: u64,
     /// Records that became no row, by the reason's name.
@@ -182,6 +184,7 @@ impl BatchReport {
             records: counts.records,
             bytes: counts.bytes,
             rows: OpCounts::of(&ops),
+            source_version: batch.version(),
             rejects,
             tombstones: counts.tombstones,
             control: counts.control,
@@ -230,6 +233,7 @@ impl BatchReport {
             updates = self.rows.get(Op::Update),
             deletes = self.rows.get(Op::Delete),
             truncates = self.rows.get(Op::Truncate),
+            source_version = self.source_version,
             tombstones = self.tombstones,
             control = self.control,
             resends = self.resends,

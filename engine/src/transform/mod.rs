@@ -22,7 +22,7 @@ use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::{ExecutionPlan, collect, displayable};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::TableReference;
-use sql::change::is_metadata;
+use sql::change::metadata_names;
 use sql::plan::{Lineage, Script};
 use sql::session::{Role, session};
 use sql::table::{ROW, SlotTable, Slots, SourceExec};
@@ -224,8 +224,7 @@ impl Inputs {
 
     async fn plan(&self, state: SessionState) -> Result<Planned> {
         let script = &self.script;
-        let fields = self.schema.fields().iter().map(|f| f.name());
-        let metadata: Vec<String> = fields.filter(|name| is_metadata(name)).cloned().collect();
+        let metadata = metadata_names(&self.schema);
         let logical = sql::plan::logical(&state, script, &self.source, &metadata).await?;
         let carried = sql::plan::carry(&logical, &self.source, script)?;
         let (optimised, physical) = sql::plan::physical(&state, script, &carried).await?;

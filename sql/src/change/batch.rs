@@ -128,6 +128,7 @@ pub struct ChangeBatch {
     next_schema: Option<SchemaRef>,
     decode_time: Option<Duration>,
     remembered: Option<Remembered>,
+    version: Option<i64>,
 }
 
 impl ChangeBatch {
@@ -181,7 +182,20 @@ impl ChangeBatch {
             next_schema: None,
             decode_time: None,
             remembered: None,
+            version: None,
         })
+    }
+
+    /// Says up to which version of its table a lake feed has read.
+    #[must_use]
+    pub fn up_to_version(mut self, version: Option<i64>) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// Up to which version of its table a lake feed has read; `None` of any other feed, and before the first version is done.
+    pub fn version(&self) -> Option<i64> {
+        self.version
     }
 
     /// Marks the batch as the last one of its schema: the record after it needs `schema`. The feed decodes

@@ -5,7 +5,8 @@
 //! | `_op` | Utf8 | Debezium's letter |
 //! | `_change_type` | Utf8 | Delta's word for the image; null for a truncate |
 //! | `_commit_timestamp` | Timestamp(µs, UTC) | when the source committed it (`source.ts_us`, else `source.ts_ms`) |
-//! | `_topic` `_partition` `_offset` | Utf8, Int32, Int64 | the only order there is |
+//! | `_commit_version` | Int64 | lake feeds: Delta's version, Iceberg's sequence number |
+//! | `_topic` `_partition` `_offset` | Utf8, Int32, Int64 | Kafka feeds: the only order there is |
 //! | `_before` | Struct | the image before the change, as sent |
 //! | `_source` | Struct | Debezium's `source` block |
 //! | `_ingested_at` | Timestamp(µs, UTC) | when the engine read the batch |
@@ -13,7 +14,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, Fields, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, TimeUnit};
 
 /// Debezium's operation letter.
 pub const OP: &str = "_op";
@@ -56,6 +57,43 @@ pub const METADATA: [&str; 11] = [
 /// Whether `name` is a metadata column.
 pub fn is_metadata(name: &str) -> bool {
     METADATA.contains(&name)
+}
+
+/// The names that a lake feed's metadata columns have, in their order after the row's own columns. A row's own column may have
+/// any other name, also one that Kafka feeds reserve: what a pipeline wrote with `_topic` in it can be read again.
+pub const LAKE_METADATA: [&str; 5] = [
+    OP,
+    CHANGE_TYPE,
+    COMMIT_VERSION,
+    COMMIT_TIMESTAMP,
+    INGESTED_AT,
+];
+
+/// The metadata columns of a lake feed, in their order after the row's own columns.
+pub fn lake_metadata_fields() -> Vec<FieldRef> {
+    let field = |name: &str| {
+        let data_type = match name {
+            COMMIT_VERSION => DataType::Int64,
+            COMMIT_TIMESTAMP | INGESTED_AT => utc_micros(),
+            _ => DataType::Utf8,
+        };
+        Arc::new(Field::new(name, data_type, true))
+    };
+    LAKE_METADATA.into_iter().map(field).collect()
+}
+
+/// The metadata columns of a feed with this schema: `*` leaves them out. Only a lake feed has [`COMMIT_VERSION`].
+pub fn metadata_names(schema: &Schema) -> Vec<String> {
+    let of_lake = schema.column_with_name(COMMIT_VERSION).is_some();
+    let is_metadata = |name: &str| {
+        if of_lake {
+            LAKE_METADATA.contains(&name)
+        } else {
+            is_metadata(name)
+        }
+    };
+    let names = schema.fields().iter().map(|field| field.name());
+    names.filter(|name| is_metadata(name)).cloned().collect()
 }
 
 /// The one spelling of an instant inside the engine: microseconds, `UTC`. Sinks rename the zone where a format wants another.

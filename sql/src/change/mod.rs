@@ -12,9 +12,9 @@ mod resend;
 
 pub use batch::{BatchCounts, ChangeBatch, RawRecord, Reject, RejectReason, RowMeta};
 pub use columns::{
-    BEFORE, CHANGE_TYPE, COMMIT_TIMESTAMP, COMMIT_VERSION, INGESTED_AT, METADATA, OFFSET, OP,
-    PARTITION, SOURCE, TOPIC, UNAVAILABLE_COLUMNS, is_metadata, kafka_metadata_fields,
-    source_struct_fields, utc_micros,
+    BEFORE, CHANGE_TYPE, COMMIT_TIMESTAMP, COMMIT_VERSION, INGESTED_AT, LAKE_METADATA, METADATA,
+    OFFSET, OP, PARTITION, SOURCE, TOPIC, UNAVAILABLE_COLUMNS, is_metadata, kafka_metadata_fields,
+    lake_metadata_fields, metadata_names, source_struct_fields, utc_micros,
 };
 pub use fold::{Folded, MissingValue, fold};
 pub use keyed::KeyedMeta;

@@ -80,6 +80,7 @@ fn opener(source: SourceSpec, pipeline: &PipelineSpec) -> OpenFeed {
                 keep_raw: false,
                 keyed: false,
                 schema_change,
+                reader: None,
                 stop: CancellationToken::new(),
             };
             source::open(&source, options).await
@@ -92,7 +93,9 @@ fn opener(source: SourceSpec, pipeline: &PipelineSpec) -> OpenFeed {
 fn reader_of(topic: &str, names: &Names<'_>) -> Result<(Arc<PipelineSpec>, KafkaSpec)> {
     let mut topics = Vec::new();
     for table in names.known.iter() {
-        let SourceSpec::Kafka(kafka) = &table.pipeline.source;
+        let SourceSpec::Kafka(kafka) = &table.pipeline.source else {
+            continue;
+        };
         if TopicFilter::try_new(kafka)?.matches(topic) {
             return Ok((Arc::clone(&table.pipeline), kafka.clone()));
         }

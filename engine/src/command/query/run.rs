@@ -13,7 +13,7 @@ use datafusion::sql::parser::{CreateExternalTable, Statement};
 use datafusion::sql::sqlparser::ast::{ObjectName, ObjectType, Statement as Ast};
 use futures::stream;
 use parking_lot::RwLock;
-use sql::change::is_metadata;
+use sql::change::metadata_names;
 use sql::function::table::{TableFunction, calls, replace};
 use sql::plan::{Script, expand_wildcards};
 use sql::session::{Role, session};
@@ -152,7 +152,7 @@ impl Queries {
         let ctx = session(if live { Role::Tail } else { Role::Query });
         for (call, table) in called.iter().zip(opened) {
             if call.function == TableFunction::Kafka {
-                let metadata = metadata(&table.provider.schema());
+                let metadata = metadata_names(&table.provider.schema());
                 expand_wildcards(&mut statement, &call.reference(), &metadata)?;
             }
             table.put_into(&ctx, &call.reference())?;
@@ -162,7 +162,7 @@ impl Queries {
                 .await
                 .map_err(|error| script.locate(error, reference.table()))?;
             if let Some(schema) = table {
-                expand_wildcards(&mut statement, &reference, &metadata(&schema))
+                expand_wildcards(&mut statement, &reference, &metadata_names(&schema))
                     .map_err(|error| script.locate(error, reference.table()))?;
             }
         }
@@ -276,11 +276,6 @@ struct Row<'a> {
     kind: &'a str,
     pipeline: Option<&'a str>,
     file: String,
-}
-
-fn metadata(schema: &SchemaRef) -> Vec<String> {
-    let columns = schema.fields().iter().map(|field| field.name().clone());
-    columns.filter(|name| is_metadata(name)).collect()
 }
 
 /// An error that a running statement met: ours as it is, for it knows what to do next.

@@ -30,7 +30,7 @@ use crate::spec::model::{CatalogKind, CatalogSpec, PartitionField};
 pub use file::MetadataFile;
 pub use rest::RestCatalog;
 pub use sqlite::SqliteCatalog;
-pub(crate) use sqlite::local_path;
+pub(crate) use sqlite::{catalog_file, local_path};
 
 const COMMITTING: &str = "commit to the Iceberg table";
 

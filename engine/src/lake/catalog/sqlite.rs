@@ -254,6 +254,12 @@ impl SqliteCatalog {
     }
 }
 
+/// The file of a catalog's `uri`; `None` if it names none.
+pub(crate) fn catalog_file(uri: &str) -> Option<PathBuf> {
+    let options = SqliteConnectOptions::from_str(uri).ok()?;
+    Some(options.get_filename().to_path_buf())
+}
+
 /// Makes folder and warehouse, or checks that the file is there.
 fn prepare(file: &Path, warehouse: &str, absent: Absent) -> Result<()> {
     let place = file.display().to_string();

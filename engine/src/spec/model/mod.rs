@@ -14,8 +14,8 @@ pub use sink::{
     Secret, SinkSpec, SinkTarget, TruncatePolicy, UnavailablePolicy, WriteMode,
 };
 pub use source::{
-    Bootstrap, DecimalHandling, DeclaredColumn, DeclaredType, Format, KafkaSpec, OffsetReset,
-    Resends, SourceSpec, SourceTables, Topics,
+    Bootstrap, DecimalHandling, DeclaredColumn, DeclaredType, Format, KafkaSpec, LakeEnd,
+    LakePoint, LakeSpec, LakeStart, OffsetReset, Resends, SourceSpec, SourceTables, Topics,
 };
 
 /// A whole pipeline file.

@@ -2,14 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use arrow::datatypes::FieldRef;
+
+use crate::lake::versioned::{MissingFeed, VersionedSpec};
 
 /// The `source:` block.
 #[derive(Debug, Clone)]
 pub enum SourceSpec {
     /// `type: kafka`.
     Kafka(KafkaSpec),
+    /// `type: delta` and `type: iceberg`.
+    Lake(LakeSpec),
 }
 
 impl SourceSpec {
@@ -17,8 +22,67 @@ impl SourceSpec {
     pub fn name(&self) -> &str {
         match self {
             Self::Kafka(kafka) => &kafka.name,
+            Self::Lake(lake) => &lake.name,
         }
     }
+}
+
+/// `type: delta` and `type: iceberg`: the changes of a table.
+#[derive(Debug, Clone)]
+pub struct LakeSpec {
+    /// The table name in SQL.
+    pub name: String,
+    /// The table that is read.
+    pub table: VersionedSpec,
+    /// Key columns; empty: the table's own.
+    pub key: Vec<String>,
+    /// Where reading starts while the target has no position.
+    pub start: LakeStart,
+    /// Where it ends; `None`: never.
+    pub end: Option<LakeEnd>,
+    /// Delta's words for the changes that become rows; `None`: all.
+    pub change_types: Option<Vec<String>>,
+    /// Versions that a batch has at most.
+    pub max_versions: Option<usize>,
+    /// How long a feed that has read everything waits before it looks again.
+    pub poll_interval: Duration,
+    /// What is done where a Delta table kept no change feed.
+    pub missing_feed: MissingFeed,
+    /// `FILE:LINE:COLUMN (source)`, for errors found while opening.
+    pub at: String,
+}
+
+/// `start:`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LakeStart {
+    /// With all rows of the newest version; then with what comes.
+    Snapshot,
+    /// With the changes of the oldest version whose changes are still there.
+    Earliest,
+    /// With what comes after the newest version.
+    Latest,
+    /// With the changes of this version, or of the first one at or after this time.
+    At(LakePoint),
+}
+
+/// `end:`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LakeEnd {
+    /// With the newest version there is at start.
+    Latest,
+    /// With the changes of this version, or of the last one at or before this time.
+    At(LakePoint),
+}
+
+/// A place in a table's history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LakePoint {
+    /// `{ version: 12 }`: Delta's version, Iceberg's sequence number.
+    Version(i64),
+    /// `{ snapshot_id: 5781947118336215154 }`: Iceberg only.
+    Snapshot(i64),
+    /// `{ timestamp: 2026-01-31T12:00:00Z }`: microseconds since the epoch.
+    Time(i64),
 }
 
 /// `type: kafka`.
