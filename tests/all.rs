@@ -5,6 +5,7 @@ mod decoder;
 mod lake;
 mod memory;
 mod netting;
+mod repl;
 mod resends;
 mod run;
 mod slt;

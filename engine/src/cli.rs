@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::spec::duration;
+use crate::spec::{duration, nearest};
 
 /// Change-data-capture pipelines in SQL: Debezium events from Kafka into Delta Lake and Apache Iceberg, exactly once.
 #[derive(Debug, Parser)]
@@ -46,9 +46,13 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Query what pipelines wrote, and their sources.
     ///
+    /// On a terminal it is a prompt; statements that are piped in, or given with -c or -f, run one after another until the first
+    /// error. A statement ends with `;`, the last one may do without.
+    ///
     /// Tables are named `<catalog>.<namespace>.<table>` (Iceberg), `delta.<pipeline>` (Delta),
     /// `quarantine.<pipeline>` (messages set aside) and `<pipeline>.<source>` (a source, read live: use LIMIT); a bare
     /// name works where it is unique.
+    #[command(after_long_help = sql_help())]
     Sql(SqlArgs),
     /// Show what changed in a Delta or Iceberg table: rows, or a report of them.
     ///
@@ -125,7 +129,7 @@ pub struct SqlArgs {
     /// Pipeline files or folders whose tables can be named [default: ./pipelines].
     #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
-    /// Run this SQL (one or more statements) and exit.
+    /// Run these statements or backslash commands, and exit.
     #[arg(
         short = 'c',
         long = "command",
@@ -133,12 +137,16 @@ pub struct SqlArgs {
         conflicts_with = "script"
     )]
     pub command: Option<String>,
-    /// Run the statements of this file and exit.
+    /// Run the statements and commands of this file, and exit.
     #[arg(short = 'f', long = "file", value_name = "SCRIPT")]
     pub script: Option<PathBuf>,
-    /// How results are printed; json is one array a query.
+    /// How results are printed. json is one array a query, and for what never ends an object a line; in a table, a missing value
+    /// is NULL; in csv, an empty field. Times are RFC 3339.
     #[arg(long, value_enum, default_value_t = OutputFormat::Table)]
     pub format: OutputFormat,
+    /// Write results to this file instead of standard output; parquet needs it, and takes one query.
+    #[arg(short = 'o', long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 /// `engine changes`.
@@ -234,12 +242,56 @@ pub struct MaintainArgs {
 /// How query results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OutputFormat {
-    /// A drawn table.
+    /// Columns side by side; on a terminal, what is too wide is cut.
     Table,
-    /// One JSON array of objects a query.
+    /// One JSON array of objects a query; an object a line if it never ends.
     Json,
     /// Comma-separated values with a header.
     Csv,
+    /// A Parquet file.
+    Parquet,
+}
+
+impl OutputFormat {
+    /// What the command line and the prompt call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::Json => "json",
+            Self::Csv => "csv",
+            Self::Parquet => "parquet",
+        }
+    }
+
+    /// The format called `name`.
+    ///
+    /// # Errors
+    /// [`sql::ErrorKind::Config`] for another name.
+    pub fn named(name: &str) -> sql::Result<Self> {
+        let known = Self::value_variants().iter().copied();
+        let names: Vec<&str> = Self::value_variants().iter().map(|f| f.name()).collect();
+        known
+            .into_iter()
+            .find(|format| format.name() == name)
+            .ok_or_else(|| {
+                let error = sql::Error::config(format!("there is no format `{name}`"))
+                    .expected(format!("one of {}", names.join(", ")));
+                match nearest(name, names) {
+                    Some(near) => error.remedy(format!("did you mean `{near}`?")),
+                    None => error.remedy("choose one of them: \\format NAME"),
+                }
+            })
+    }
+}
+
+/// What `engine sql --help` says of the prompt.
+fn sql_help() -> String {
+    format!(
+        "Commands, at the prompt, in files and in pipes, where no statement has begun:\n{}\n\
+         Ctrl-C stops a query, and clears a line. TAB completes keywords, tables, columns and functions. The history is kept in\n\
+         $ENGINE_HISTORY, or engine/history in $XDG_STATE_HOME or ~/.local/state. NO_COLOR=1: no colours.",
+        sql::repl::help()
+    )
 }
 
 fn age(text: &str) -> Result<Duration, String> {

@@ -6,6 +6,7 @@
 //! - [`table`]: a source as a table: the slot that a pipeline's SQL reads, and the feed that never ends.
 //! - [`plan`]: SQL text into a plan that carries each row's identity; errors that point into the user's file.
 //! - [`function`]: SQL macros.
+//! - [`repl`]: the prompt, without a terminal: where statements end, backslash commands, completion.
 //! - [`versioned`]: the port to tables that remember what changed.
 //! - [`error`]: the one error type of the workspace, with the kinds that decide what happens next.
 //!
@@ -16,6 +17,7 @@ pub mod error;
 pub mod feed;
 pub mod function;
 pub mod plan;
+pub mod repl;
 pub mod session;
 pub mod table;
 pub mod versioned;

@@ -11,7 +11,7 @@ use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use crate::function::MacroFactory;
-use crate::table::{RefuseEndless, Slots};
+use crate::table::{AtOnce, RefuseEndless, Slots};
 
 /// Rows that one step of a query handles at a time. Bigger batches fall out of the processor's cache in wide
 /// queries; smaller ones cost more calls.
@@ -77,5 +77,6 @@ fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let mut rules = PhysicalOptimizer::new().rules;
     let last = rules.len().saturating_sub(1);
     rules.insert(last, Arc::new(RefuseEndless));
+    rules.insert(last, Arc::new(AtOnce));
     rules
 }

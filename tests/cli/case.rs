@@ -9,6 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tests::engine::{Engine, Outcome, Running};
 use tests::repository;
+use tests::terminal::Terminal;
 
 const LIMIT: Duration = Duration::from_secs(180);
 
@@ -135,6 +136,24 @@ impl Case {
     /// `engine ARGS…` in the case's folder.
     pub(super) fn call(&self, args: &[&str]) -> Outcome {
         let outcome = self.engine(args).run(LIMIT);
+        assert_calm(&outcome);
+        outcome
+    }
+
+    /// `engine ARGS…` in the case's folder, on a terminal; its history is the case's.
+    pub(super) fn terminal(&self, args: &[&str]) -> Terminal {
+        Terminal::start(
+            self.engine(args)
+                .env("ENGINE_HISTORY", self.path("history")),
+        )
+    }
+
+    /// `engine ARGS…` in the case's folder, which reads `text`.
+    pub(super) fn piped(&self, args: &[&str], text: &str) -> Outcome {
+        let input = self.path("input");
+        fs::write(&input, text).unwrap();
+        let input = fs::File::open(input).unwrap();
+        let outcome = self.engine(args).stdin(input).run(LIMIT);
         assert_calm(&outcome);
         outcome
     }

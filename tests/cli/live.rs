@@ -1,7 +1,7 @@
 //! `engine sql` over live sources: what ends, what never would, and what a star means.
 
 use super::case::{Case, assert_says};
-use super::queries::{prints, refuses, sql};
+use super::queries::{drawn, prints, refuses, sql};
 
 #[test]
 fn a_live_source_is_read_with_a_limit() {
@@ -12,16 +12,16 @@ fn a_live_source_is_read_with_a_limit() {
             "-c",
             "SELECT customer_id, tier, _op, _offset FROM customers.customers LIMIT 3",
         ],
-        "\
-+-------------+----------+-----+---------+
-| customer_id | tier     | _op | _offset |
-+-------------+----------+-----+---------+
-| 1           | Bronze   | r   | 0       |
-| 2           | Platinum | r   | 1       |
-| 3           | Bronze   | r   | 2       |
-+-------------+----------+-----+---------+
-3 rows
+        drawn(
+            "
+ customer_id | tier     | _op | _offset
+-------------+----------+-----+---------
+           1 | Bronze   | r   |       0
+           2 | Platinum | r   |       1
+           3 | Bronze   | r   |       2
+(3 rows)
 ",
+        ),
     );
     prints(
         &case,

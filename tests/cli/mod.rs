@@ -6,4 +6,7 @@ mod help;
 mod live;
 mod maintain;
 mod maintain_delta;
+mod output;
+mod piped;
+mod prompt;
 mod queries;

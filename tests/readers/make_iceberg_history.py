@@ -1,4 +1,5 @@
-"""FOLDER KEY: a table with a history, made by pyiceberg in the catalog FOLDER/catalog.db; KEY is its identifier column, or `-`.
+"""FOLDER KEY: a table with a history, made by pyiceberg in the catalog FOLDER/catalog.db; KEY is its identifier column, or `-`;
+`large`: a table of one file of eight row groups instead.
 
 Prints one line a snapshot: {"sequence", "operation", "rows"}, the rows under the newest names of their columns.
 """
@@ -20,8 +21,16 @@ schema = Schema(
     NestedField(1, "id", LongType(), required=True),
     NestedField(2, "region", StringType(), required=False),
     NestedField(3, "n", LongType(), required=False),
-    identifier_field_ids=[] if key == "-" else [1],
+    identifier_field_ids=[1] if key == "id" else [],
 )
+if key == "large":
+    large = pa.table(
+        [pa.array(range(400_000), "int64"), pa.array([str(hash((at, 7))) for at in range(400_000)]), pa.array([at * 7 for at in range(400_000)], "int64")],
+        schema=pa.schema([pa.field("id", "int64", nullable=False), pa.field("region", "string"), pa.field("n", "int64")]),
+    )
+    properties = {"write.parquet.row-group-limit": "50000"}
+    catalog.create_table("analytics.customers", schema, properties=properties).append(large)
+    sys.exit()
 table = catalog.create_table("analytics.customers", schema)
 
 

@@ -7,6 +7,7 @@ FOLDER/NAME.json has {"metadata": the table's metadata file, "key": its identifi
 `tar czf tables.tar.gz --exclude=catalog.db --exclude='.*' *`.
 """
 
+import datetime
 import json
 import pathlib
 import sys
@@ -84,6 +85,9 @@ def plain(cell):
         return [plain(inner) for inner in cell]
     if isinstance(cell, dict):
         return [[plain(name), plain(inner)] for name, inner in cell.items()]
+    if isinstance(cell, datetime.datetime):
+        # Spark shows instants in the session's zone, without saying so.
+        return value(cell.replace(tzinfo=datetime.timezone.utc))
     return value(cell)
 
 

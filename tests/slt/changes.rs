@@ -156,7 +156,7 @@ fn a_report_counts_by_version() {
         .lines()
         .find(|line| line.contains("total"))
         .unwrap();
-    let cells: Vec<&str> = total.split('|').map(str::trim).skip(3).take(6).collect();
+    let cells: Vec<&str> = total.split('|').map(str::trim).skip(2).take(6).collect();
     assert_eq!(
         cells,
         ["total", "0", "2", "0", "4", "1"],

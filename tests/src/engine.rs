@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::repository;
 use crate::wait;
 
 /// Variables that the shipped pipelines and the engine read: a test sets them or they are not set.
-const READ_BY_THE_ENGINE: [&str; 10] = [
+const READ_BY_THE_ENGINE: [&str; 12] = [
     "WAREHOUSE",
     "KAFKA_BROKERS",
     "POSTGRES_URL",
@@ -26,6 +26,8 @@ const READ_BY_THE_ENGINE: [&str; 10] = [
     "S3_ENDPOINT",
     "ENGINE_FAILPOINT",
     "RUST_LOG",
+    "ENGINE_HISTORY",
+    "NO_COLOR",
 ];
 
 /// The compiled binary: `$ENGINE_BIN`, else the one beside this test's own executable, which cargo brings up
@@ -105,6 +107,7 @@ fn build(profile: &Path) {
 #[derive(Debug)]
 pub struct Engine {
     command: Command,
+    stdin: Stdio,
 }
 
 impl Engine {
@@ -135,7 +138,17 @@ impl Engine {
         for name in READ_BY_THE_ENGINE {
             command.env_remove(name);
         }
-        Self { command }
+        Self {
+            command,
+            stdin: Stdio::null(),
+        }
+    }
+
+    /// Gives it something to read; without this there is nothing.
+    #[must_use]
+    pub fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
+        self.stdin = stdin.into();
+        self
     }
 
     /// Adds arguments.
@@ -168,7 +181,7 @@ impl Engine {
         let outputs = TempDir::with_prefix("engine-run-").expect("a temporary folder");
         let open = |name: &str| File::create(outputs.path().join(name)).expect("a file");
         self.command
-            .stdin(Stdio::null())
+            .stdin(self.stdin)
             .stdout(open("stdout"))
             .stderr(open("stderr"));
         let child = match self.command.spawn() {
@@ -198,6 +211,11 @@ impl Running {
     /// The process id.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The pipe that it reads, if [`Engine::stdin`] made it one; given once.
+    pub fn take_stdin(&mut self) -> Option<ChildStdin> {
+        self.child.stdin.take()
     }
 
     /// What it has said on standard error so far.

@@ -36,6 +36,7 @@ pub mod skip;
 pub mod slots;
 pub mod spark;
 pub mod sql;
+pub mod terminal;
 pub mod tier;
 pub mod wait;
 pub mod workload;

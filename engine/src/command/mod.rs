@@ -14,6 +14,7 @@ pub mod maintain;
 pub mod print;
 pub mod query;
 pub mod run;
+pub mod show;
 pub mod tables;
 pub mod validate;
 

@@ -53,6 +53,15 @@ impl Script {
         }
     }
 
+    /// The same SQL, whose first line is line `line` of a text without a name.
+    #[must_use]
+    pub fn starting_at(self, line: usize) -> Self {
+        Self {
+            first_line: line,
+            ..self
+        }
+    }
+
     /// The SQL.
     pub fn text(&self) -> &str {
         &self.text
@@ -65,13 +74,21 @@ impl Script {
             .key
             .as_deref()
             .map_or_else(String::new, |key| format!(" ({key})"));
+        let line = (self.first_line as u64) + line.saturating_sub(1);
         match &self.file {
-            Some(file) => {
-                let line = (self.first_line as u64) + line.saturating_sub(1);
-                format!("{file}:{line}{key}, SQL column {column}")
-            }
+            Some(file) => format!("{file}:{line}{key}, SQL column {column}"),
             None => format!("line {line}, column {column}"),
         }
+    }
+
+    /// The line and the column of the SQL that [`Self::place`] made `error`'s place of, both from 1.
+    pub fn point(&self, error: &Error) -> Option<(usize, usize)> {
+        let place = error.place()?;
+        let (_, column) = place.rsplit_once("column ")?;
+        let column: u64 = column.parse().ok()?;
+        let lines = self.text.lines().count().max(1);
+        let line = (1..=lines).find(|line| self.place(*line as u64, column) == place)?;
+        Some((line, usize::try_from(column).ok()?))
     }
 
     /// Where the SQL starts.

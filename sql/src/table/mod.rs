@@ -6,6 +6,7 @@
 //!
 //! [`ChangesExec`] does the same for the changes of a table that remembers them.
 
+mod at_once;
 mod changes;
 mod codec;
 mod endless;
@@ -14,6 +15,7 @@ mod narrow;
 mod provider;
 mod slots;
 
+pub use at_once::AtOnce;
 pub use changes::{ChangesExec, ChangesTable, Range};
 pub use codec::SourceCodec;
 pub use endless::RefuseEndless;

@@ -144,6 +144,94 @@ async fn without_a_feed_deletion_vectors_are_exact_and_rewritten_files_are_refus
     assert_eq!((size.added_rows, size.removed_rows), (Some(0), Some(3)));
 }
 
+/// Spark keeps deletion vectors in files that it names by a UUID. The same bytes may stand in the log itself, or in a file
+/// anywhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deletion_vectors_are_read_wherever_they_stand() {
+    for storage in ["i", "p"] {
+        let folder = unpacked("marked");
+        let moved = move_vectors(&folder.path().join("marked"), storage);
+        assert!(moved > 5, "{moved}");
+        let told = told(folder.path(), "marked");
+        let table = opened(folder.path(), "marked").await;
+        for version in 1..=told.newest {
+            let changes = collect(table.changes(version, &all(&table)).await).await;
+            let mut changes: Vec<_> = changes.iter().flat_map(objects).collect();
+            changes.sort();
+            let mut expected = told.rows[&version].clone();
+            expected.sort();
+            assert!(
+                changes == expected,
+                "{storage} {version}: {changes:#?}\n{expected:#?}"
+            );
+        }
+    }
+}
+
+/// Writes the table's commits anew, with its deletion vectors in the log (`i`) or at absolute paths (`p`); how many there were.
+fn move_vectors(table: &Path, storage: &str) -> usize {
+    let mut moved = 0;
+    for version in 0.. {
+        let path = table.join(format!("_delta_log/{version:020}.json"));
+        let Ok(text) = std::fs::read_to_string(&path) else {
+            return moved;
+        };
+        let mut lines = String::new();
+        for line in text.lines() {
+            let mut action: Value = serde_json::from_str(line).unwrap();
+            for name in ["add", "remove"] {
+                let Some(vector) = action.pointer_mut(&format!("/{name}/deletionVector")) else {
+                    continue;
+                };
+                moved += 1;
+                let uuid = from_base85(vector["pathOrInlineDv"].as_str().unwrap());
+                let hex: String = uuid.iter().map(|byte| format!("{byte:02x}")).collect();
+                let (a, b, c) = (&hex[..8], &hex[8..12], &hex[12..16]);
+                let uuid = format!("{a}-{b}-{c}-{}-{}", &hex[16..20], &hex[20..]);
+                let file = table.join(format!("deletion_vector_{uuid}.bin"));
+                vector["storageType"] = json!(storage);
+                if storage == "p" {
+                    vector["pathOrInlineDv"] = json!(format!("file://{}", file.display()));
+                    continue;
+                }
+                let at = usize::try_from(vector["offset"].as_u64().unwrap()).unwrap() + 4;
+                let size = usize::try_from(vector["sizeInBytes"].as_u64().unwrap()).unwrap();
+                let bytes = std::fs::read(file).unwrap()[at..at + size].to_vec();
+                vector["pathOrInlineDv"] = json!(base85(bytes));
+                vector.as_object_mut().unwrap().remove("offset");
+            }
+            lines += &format!("{action}\n");
+        }
+        std::fs::write(path, lines).unwrap();
+    }
+    unreachable!("a log has an end")
+}
+
+const BASE85: &[u8; 85] =
+    b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#";
+
+fn from_base85(text: &str) -> Vec<u8> {
+    let digit = |c: &u8| u32::try_from(BASE85.iter().position(|d| d == c).unwrap()).unwrap();
+    let number = |group: &[u8]| group.iter().fold(0, |n: u32, c| n * 85 + digit(c));
+    let groups = text.as_bytes().chunks(5);
+    groups
+        .flat_map(|group| number(group).to_be_bytes())
+        .collect()
+}
+
+fn base85(mut bytes: Vec<u8>) -> String {
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    let group = |four: &[u8]| {
+        let number = four
+            .iter()
+            .fold(0_usize, |n, byte| n << 8 | usize::from(*byte));
+        (0..5)
+            .rev()
+            .map(move |at| char::from(BASE85[number / 85_usize.pow(at) % 85]))
+    };
+    bytes.chunks(4).flat_map(group).collect()
+}
+
 #[test]
 fn tables_that_spark_makes_anew_are_what_it_tells_of_them() {
     full!();

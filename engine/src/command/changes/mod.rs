@@ -19,8 +19,9 @@ use sql::{Error, ErrorKind, Result};
 
 use super::functions::range::{self, Bound};
 use super::functions::target::{Names, Target, versioned};
-use super::print::{Output, print};
+use super::print::Output;
 use super::query::cannot_run;
+use super::show::{Look, Show};
 use super::tables::KnownTables;
 use crate::cli::{ChangesArgs, OutputFormat};
 use crate::spec::nearest;
@@ -162,22 +163,15 @@ async fn rows(
     follow: bool,
 ) -> Result<()> {
     let mut stream = frame.execute_stream().await.map_err(cannot_run)?;
-    let schema = stream.schema();
-    let mut batches = Vec::new();
-    let mut first = true;
+    let look = Look::here(out.is_terminal());
+    let mut show = Show::new(format, &stream.schema(), look, follow)?;
     while let Some(batch) = stream.next().await {
-        let batch = batch.map_err(cannot_run)?;
-        if follow {
-            print(out, format, &schema, &[batch], first)?;
-            first = false;
-            if out.is_closed() {
-                return Ok(());
-            }
-        } else {
-            batches.push(batch);
+        show.rows(&batch.map_err(cannot_run)?, out)?;
+        if out.is_closed() {
+            return Ok(());
         }
     }
-    print(out, format, &schema, &batches, first)
+    show.finish(out)
 }
 
 fn cannot_plan(error: DataFusionError) -> Error {

@@ -20,8 +20,9 @@ use sql::versioned::{Version, VersionedTable};
 use sql::{Error, Result};
 
 use super::{cannot_plan, cannot_run};
-use crate::cli::{OutputFormat, ReportFormat};
-use crate::command::print::{Output, print};
+use crate::cli::ReportFormat;
+use crate::command::print::Output;
+use crate::command::show::{Look, Show};
 
 /// Rows by what happened to them, and how many keys they are of.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -138,7 +139,10 @@ pub(super) async fn report(
         ReportFormat::Table => {
             lines.push(total);
             let rows = as_rows(&lines)?;
-            print(out, OutputFormat::Table, &rows.schema(), &[rows], true)
+            let look = Look::here(out.is_terminal());
+            let mut show = Show::table(&rows.schema(), look, false, false);
+            show.rows(&rows, out)?;
+            show.finish(out)
         }
     }
 }

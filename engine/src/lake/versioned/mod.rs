@@ -27,7 +27,7 @@ pub enum MissingFeed {
     #[default]
     Error,
     /// The rows of the removed and of the added files are compared: rows that stand in both are no change. What is left of the removed
-    /// files was deleted, what is left of the added ones inserted. Memory: about 48 bytes for each row of the version's
+    /// files was deleted, what is left of the added ones inserted. Memory: about 100 bytes for each row of the version's
     /// removed files.
     Diff,
 }

@@ -3,6 +3,8 @@
 mod own;
 mod pyiceberg;
 mod refused;
+mod scan;
+mod spark;
 
 use std::collections::BTreeMap;
 
@@ -260,14 +262,18 @@ async fn is_a_table(table: &IcebergVersions, states: &[State]) {
         let count = count[0].column(0).as_primitive::<Int64Type>().value(0);
         assert_eq!(count, state.rows.values().sum::<i64>());
         let all = context.sql("SELECT * FROM t").await.unwrap();
-        let all: usize = all
+        let all: Vec<Value> = all
             .collect()
             .await
             .unwrap()
             .iter()
-            .map(RecordBatch::num_rows)
-            .sum();
-        assert_eq!(i64::try_from(all).unwrap(), count);
+            .flat_map(objects)
+            .collect();
+        assert_eq!(i64::try_from(all.len()).unwrap(), count);
+        let last = std::ptr::eq(state, states.last().unwrap());
+        if last {
+            assert_eq!(counted(&all), state.rows, "the newest version as a table");
+        }
     }
     let snapshots = objects(&table.snapshots().await.unwrap());
     let listed: Vec<i64> = snapshots

@@ -1,8 +1,8 @@
 //! The rows that differ between the files that a version removed and those that it added: what an update or a merge changed while
 //! the table kept no feed. Rows are compared whole; a row that is in both as often has not changed.
 //!
-//! Memory: about 48 bytes for each different row of the removed files: a hash of 128 bits, and how often it is there. Each file is
-//! read twice.
+//! Memory: about 100 bytes for each different row of the removed files: two tables of its hash of 128 bits, and how often it is
+//! there. Each file is read twice.
 
 use std::collections::HashMap;
 use std::sync::Arc;

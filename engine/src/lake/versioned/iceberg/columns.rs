@@ -76,6 +76,19 @@ impl Columns {
         &self.schema
     }
 
+    /// A column's field id and type.
+    pub(super) fn find(&self, name: &str) -> Option<(i32, &DataType)> {
+        let at = self.fields.iter().position(|field| field.name == name)?;
+        let id = self.fields.get(at)?.id;
+        Some((id, self.schema.fields().get(at)?.data_type()))
+    }
+
+    /// Where a file with the columns `stored` has a column.
+    pub(super) fn place(&self, stored: &Schema, name: &str) -> Option<usize> {
+        let field = self.fields.iter().find(|field| field.name == name)?;
+        self.matching(stored).place(stored.fields(), field)
+    }
+
     /// Their names.
     pub(super) fn names(&self) -> Vec<String> {
         self.fields.iter().map(|field| field.name.clone()).collect()

@@ -94,12 +94,12 @@ impl Deletes {
 
     /// Whether any of them may be about `data`, as far as the manifests say.
     pub(super) fn may_hit(&self, data: &Data) -> bool {
-        self.positional(&data.file).next().is_some() || self.groups(data).next().is_some()
+        self.positional(&data.file).next().is_some() || self.reads_rows(data)
     }
 
     /// How many rows of `data` they delete, if the manifests say so.
     pub(super) fn count(&self, data: &Data) -> Option<u64> {
-        if self.groups(data).next().is_some() {
+        if self.reads_rows(data) {
             return None;
         }
         let mut all = self.positional(&data.file);
@@ -110,6 +110,20 @@ impl Deletes {
             }
             _ => None,
         }
+    }
+
+    /// Whether [`Self::count`] is right for certain: a file of positions may name a row twice.
+    pub(super) fn is_counted(&self, data: &Data) -> bool {
+        !self.reads_rows(data)
+            && self
+                .positional(&data.file)
+                .all(|delete| matches!(delete.kind, Kind::Vector { .. }))
+            && self.count(data).is_some()
+    }
+
+    /// Whether rows of `data` must be read to know which are deleted.
+    pub(super) fn reads_rows(&self, data: &Data) -> bool {
+        self.groups(data).next().is_some()
     }
 
     fn positional<'a>(&'a self, file: &'a LiveFile) -> impl Iterator<Item = &'a Arc<Delete>> {

@@ -159,7 +159,7 @@ impl History {
         let versions = self.versions.iter();
         Ok(versions
             .filter(|own| (from..=to).contains(&own.sequence_number()))
-            .map(|own| version(own))
+            .map(version)
             .collect())
     }
 

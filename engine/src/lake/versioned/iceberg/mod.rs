@@ -21,6 +21,7 @@ mod history;
 mod lists;
 mod pairs;
 mod read;
+mod scan;
 mod state;
 mod vector;
 
@@ -32,15 +33,8 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
-use datafusion::catalog::streaming::StreamingTable;
-use datafusion::error::DataFusionError;
-use datafusion::execution::TaskContext;
-use datafusion::physical_plan::SendableRecordBatchStream;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::streaming::PartitionStream;
-use futures::TryStreamExt as _;
 use iceberg::io::FileIOBuilder;
-use iceberg::spec::SnapshotRef;
+use iceberg::spec::{SchemaId, SnapshotRef};
 use iceberg::table::{StaticTable, Table};
 use iceberg::{NamespaceIdent, TableIdent};
 use iceberg_storage_opendal::OpenDalStorageFactory;
@@ -56,6 +50,7 @@ use columns::{Columns, Constants};
 use history::History;
 pub use lists::{Compared, manifests_schema};
 use read::{Which, chained};
+pub use scan::{IcebergScanExec, IcebergTable, ScanCodec};
 use state::{Data, Manifests};
 
 /// An Iceberg table whose versions and changes are read.
@@ -133,17 +128,7 @@ impl IcebergVersions {
     /// # Errors
     /// As [`Self::open`].
     pub async fn from_metadata(location: &str) -> Result<Self> {
-        let failed = |error| iceberg_error("read the table's metadata", location, error);
-        let files = FileIOBuilder::new(Arc::new(OpenDalStorageFactory::Fs)).build();
-        let input = files.new_input(location).map_err(failed)?;
-        if !input.exists().await.map_err(failed)? {
-            return Err(Error::config("there is no such Iceberg metadata file")
-                .at(location)
-                .expected("a file such as TABLE/metadata/00001-….metadata.json"));
-        }
-        let ident = TableIdent::new(NamespaceIdent::new("file".to_owned()), location.to_owned());
-        let table = StaticTable::from_metadata_file(location, ident, files).await;
-        let table = table.map_err(failed)?.into_table();
+        let table = static_table(location).await?;
         Self::new(location.to_owned(), None, table)
     }
 
@@ -202,6 +187,21 @@ impl IcebergVersions {
     }
 }
 
+/// The table as a metadata file has it.
+async fn static_table(location: &str) -> Result<Table> {
+    let failed = |error| iceberg_error("read the table's metadata", location, error);
+    let files = FileIOBuilder::new(Arc::new(OpenDalStorageFactory::Fs)).build();
+    let input = files.new_input(location).map_err(failed)?;
+    if !input.exists().await.map_err(failed)? {
+        return Err(Error::config("there is no such Iceberg metadata file")
+            .at(location)
+            .expected("a file such as TABLE/metadata/00001-….metadata.json"));
+    }
+    let ident = TableIdent::new(NamespaceIdent::new("file".to_owned()), location.to_owned());
+    let table = StaticTable::from_metadata_file(location, ident, files).await;
+    Ok(table.map_err(failed)?.into_table())
+}
+
 impl Now {
     fn new(
         name: &str,
@@ -255,15 +255,12 @@ impl Now {
         }
     }
 
-    /// The columns that the table had at a snapshot.
-    fn columns_at(&self, snapshot: Option<&SnapshotRef>) -> Result<Columns> {
-        let metadata = self.table.metadata();
-        let failed = |error| iceberg_error("read the table's schema", &self.name, error);
-        let schema = snapshot.map(|snapshot| snapshot.schema(metadata));
-        match schema.transpose().map_err(failed)? {
-            Some(schema) => Columns::new(metadata, schema.as_struct().fields().to_vec()),
-            None => Ok(self.columns.clone()),
-        }
+    /// A snapshot's id, and the id of the schema that the table had at it.
+    fn schema_at(&self, snapshot: Option<&SnapshotRef>) -> (Option<i64>, SchemaId) {
+        let own = snapshot.and_then(|snapshot| snapshot.schema_id());
+        let current = self.table.metadata().current_schema_id();
+        let id = snapshot.map(|snapshot| snapshot.snapshot_id());
+        (id, own.unwrap_or(current))
     }
 }
 
@@ -333,16 +330,8 @@ impl VersionedTable for IcebergVersions {
 
     async fn at(&self, number: i64) -> Result<Arc<dyn TableProvider>> {
         let now = self.now();
-        let columns = now.columns_at(now.history.table(number)?)?;
-        let schema = Arc::clone(columns.schema());
-        let part: Arc<dyn PartitionStream> = Arc::new(AsOf {
-            now,
-            number,
-            columns,
-        });
-        let table = StreamingTable::try_new(schema, vec![part])
-            .map_err(|error| Error::internal("a version cannot be a table").source(error))?;
-        Ok(Arc::new(table))
+        let (id, schema) = now.schema_at(now.history.table(number)?);
+        Ok(Arc::new(IcebergTable::new(now, id, schema)?))
     }
 
     async fn snapshots(&self) -> Result<RecordBatch> {
@@ -352,33 +341,5 @@ impl VersionedTable for IcebergVersions {
     async fn files(&self, number: Option<i64>) -> Result<RecordBatch> {
         let now = self.now();
         now.files(now.snapshot(number)?).await
-    }
-}
-
-/// All rows of a version.
-#[derive(Debug)]
-struct AsOf {
-    now: Arc<Now>,
-    number: i64,
-    columns: Columns,
-}
-
-impl PartitionStream for AsOf {
-    fn schema(&self) -> &SchemaRef {
-        self.columns.schema()
-    }
-
-    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let (now, number, columns) = (Arc::clone(&self.now), self.number, self.columns.clone());
-        let rows = async move {
-            let sources = now.all(now.history.table(number)?).await?;
-            Ok(chained(&now.reader, plain(&sources), &columns))
-        };
-        let rows = futures::stream::once(rows).try_flatten();
-        let rows = rows.map_err(|error: Error| DataFusionError::External(Box::new(error)));
-        Box::pin(RecordBatchStreamAdapter::new(
-            Arc::clone(self.columns.schema()),
-            rows,
-        ))
     }
 }

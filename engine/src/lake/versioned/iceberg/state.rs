@@ -59,10 +59,13 @@ pub(super) struct State {
     pub(super) deletes: BTreeMap<Place, Delete>,
 }
 
+type Entries = Arc<Vec<ManifestEntryRef>>;
+
 /// The manifests that were read.
 #[derive(Debug, Default)]
 pub(super) struct Manifests {
-    known: Mutex<HashMap<String, (u64, Arc<Vec<ManifestEntryRef>>)>>,
+    /// By path: when they were listed last, and their entries.
+    known: Mutex<HashMap<String, (u64, Entries)>>,
     age: Mutex<u64>,
 }
 
@@ -226,7 +229,7 @@ impl Manifests {
         table: &Table,
         place: &str,
         files: Vec<ManifestFile>,
-    ) -> Result<Vec<(ManifestFile, Arc<Vec<ManifestEntryRef>>)>> {
+    ) -> Result<Vec<(ManifestFile, Entries)>> {
         let failed = |error| iceberg_error("read the table's manifests", place, error);
         let mut reading = Vec::new();
         {
@@ -244,7 +247,7 @@ impl Manifests {
             .try_collect()
             .await
             .map_err(failed)?;
-        let mut fresh: HashMap<String, Arc<Vec<ManifestEntryRef>>> = read.into_iter().collect();
+        let mut fresh: HashMap<String, Entries> = read.into_iter().collect();
         let age = {
             let mut age = self.age.lock();
             *age += 1;
@@ -269,10 +272,7 @@ impl Manifests {
     }
 }
 
-async fn load(
-    table: &Table,
-    file: ManifestFile,
-) -> iceberg::Result<(String, Arc<Vec<ManifestEntryRef>>)> {
+async fn load(table: &Table, file: ManifestFile) -> iceberg::Result<(String, Entries)> {
     let manifest = file.load_manifest(table.file_io()).await?;
     let (entries, _) = manifest.into_parts();
     Ok((file.manifest_path, Arc::new(entries)))
