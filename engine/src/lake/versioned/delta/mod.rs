@@ -289,9 +289,9 @@ impl VersionedTable for DeltaVersions {
         Arc::clone(self.newest().schema())
     }
 
-    /// A Delta table does not say it.
+    /// What an upsert noted.
     fn key(&self) -> Vec<String> {
-        Vec::new()
+        self.newest().key()
     }
 
     async fn refresh(&self) -> Result<Readable> {

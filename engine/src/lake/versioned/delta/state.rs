@@ -9,6 +9,7 @@ use sql::{Error, Result};
 
 use super::columns::{Columns, Naming};
 use crate::lake::delta::check_features;
+use crate::lake::noted_key::noted;
 
 /// Features of readers under which rows and changes are read right here.
 const READABLE: [&str; 4] = [
@@ -81,6 +82,15 @@ impl State {
     /// Whether writers kept a change feed.
     pub(super) fn feed(&self) -> bool {
         self.is_set("delta.enableChangeDataFeed")
+    }
+
+    /// What an upsert noted as the key.
+    pub(super) fn key(&self) -> Vec<String> {
+        let columns = self.schema().fields().iter();
+        noted(
+            self.metadata.configuration(),
+            columns.map(|field| field.name().as_str()),
+        )
     }
 
     fn is_set(&self, property: &str) -> bool {

@@ -45,6 +45,7 @@ use sql::{Error, ErrorKind, Result};
 use crate::lake::catalog::{Absent, Loaded, OpenCatalog};
 use crate::lake::iceberg::{check_types, iceberg_error, identifier, shown};
 use crate::lake::live::{LakeReader, LiveFile};
+use crate::lake::noted_key::noted;
 use crate::spec::model::IcebergTableSpec;
 use columns::{Columns, Constants};
 use history::History;
@@ -220,14 +221,20 @@ impl Now {
             .filter(|field| identifiers.contains(&field.id))
             .map(|field| field.name.clone())
             .collect();
+        let names = schema.as_struct().fields().iter();
         Ok(Self {
             name: name.to_owned(),
             history: History::of(metadata, name)?,
             columns,
-            // A key with a part inside of a struct is none that rows can be told apart by here.
-            key: if key.len() == identifiers.len() {
+            key: if identifiers.is_empty() {
+                noted(
+                    metadata.properties(),
+                    names.map(|field| field.name.as_str()),
+                )
+            } else if key.len() == identifiers.len() {
                 key
             } else {
+                // A key with a part inside of a struct is none that rows can be told apart by here.
                 Vec::new()
             },
             own_key: true,

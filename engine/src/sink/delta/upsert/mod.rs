@@ -40,6 +40,7 @@ use crate::clock::now_micros;
 use crate::lake::cast::Caster;
 use crate::lake::delta::snapshot;
 use crate::lake::keys::{KeySet, check_key};
+use crate::lake::noted_key::{KEY_PROPERTY, note};
 use crate::lake::shape::Missing;
 use crate::maintain::{Policy, Report};
 use crate::sink::protocol::{Standing, check_batch};
@@ -77,7 +78,9 @@ impl DeltaUpsert {
         key: &[String],
         missing: Missing,
     ) -> Result<Self> {
-        let sink = DeltaSink::open(spec, pipeline, target, partition_by, missing).await?;
+        let mut spec = spec.clone();
+        (spec.properties).insert(KEY_PROPERTY.to_owned(), note(key)?);
+        let sink = DeltaSink::open(&spec, pipeline, target, partition_by, missing).await?;
         check_key(key, &sink.schema)?;
         let mut upsert = Self {
             sink,

@@ -49,6 +49,7 @@ use super::settle::{COMMIT, Settled, Tries};
 use crate::lake::catalog::Failed;
 use crate::lake::keys::{KeySet, check_key};
 use crate::lake::locate::KeyColumn;
+use crate::lake::noted_key::{KEY_PROPERTY, note};
 use crate::lake::shape::Missing;
 use crate::maintain::{Policy, Report};
 use crate::sink::protocol::{Standing, check_batch};
@@ -228,8 +229,12 @@ impl IcebergUpsert {
         let moved = self.sink.moved(tries.span);
         let mut summary = moved.clone();
         summary.insert(COMMIT.to_owned(), tries.mark.clone());
+        let mut properties = moved;
+        if let Ok(key) = note(&self.key) {
+            properties.insert(KEY_PROPERTY.to_owned(), key);
+        }
         let mut producer = Producer::new(&self.sink.table, &plan.base);
-        let commit = producer.produce(&plan.changes, summary, moved).await;
+        let commit = producer.produce(&plan.changes, summary, properties).await;
         let written = producer.written;
         let done = match commit {
             Ok(commit) => {
