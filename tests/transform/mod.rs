@@ -1,5 +1,6 @@
 //! The pipeline's SQL: planning, running, refusing.
 
+mod changes;
 mod codec;
 mod errors;
 mod feeds;

@@ -55,14 +55,7 @@ impl Lake {
     }
 
     /// A pipeline `name` from captured messages into the table `name`.
-    pub fn from_messages(
-        &self,
-        name: &str,
-        kind: Kind,
-        messages: &Path,
-        source: &str,
-        blocks: &str,
-    ) {
+    pub fn of_messages(&self, name: &str, kind: Kind, messages: &Path, source: &str, blocks: &str) {
         let yaml = format!(
             "pipeline: {{ name: {name} }}\nsource:\n  type: kafka\n  name: t\n  bootstrap_servers: file:{}\n  tables: [\"*\"]\n{source}{blocks}sink:\n{}  mode: upsert\n",
             messages.display(),
@@ -72,14 +65,7 @@ impl Lake {
     }
 
     /// A pipeline `name` from the table `from` into the table `name`.
-    pub fn from_table(
-        &self,
-        name: &str,
-        kind: Kind,
-        from: (&str, Kind),
-        source: &str,
-        blocks: &str,
-    ) {
+    pub fn of_table(&self, name: &str, kind: Kind, from: (&str, Kind), source: &str, blocks: &str) {
         let (table, of) = from;
         let yaml = format!(
             "pipeline: {{ name: {name} }}\nsource:\n{}  name: t\n  poll_interval: 20ms\n{source}{blocks}sink:\n{}  mode: upsert\n",
@@ -182,15 +168,15 @@ fn round_trip(first: Kind, second: Kind, topic: &Topic, batch: usize) {
     let readers = need!(Readers::ready());
     let lake = Lake::new();
     let source = format!("  key: [{}]\n", topic.key);
-    lake.from_messages(
+    lake.of_messages(
         "one",
         first,
         &fixture(topic.messages),
         topic.source,
         topic.blocks,
     );
-    lake.from_table("two", second, ("one", first), &source, "");
-    lake.from_table(
+    lake.of_table("two", second, ("one", first), &source, "");
+    lake.of_table(
         "three",
         first,
         ("two", second),

@@ -112,10 +112,10 @@ impl Chain {
     fn new(first: Kind, second: Kind, seed: u64) -> Self {
         let lake = Lake::new();
         let topic = Topic::new(&lake, seed);
-        lake.from_messages("one", first, &topic.file, SOURCE, "");
+        lake.of_messages("one", first, &topic.file, SOURCE, "");
         let key = "  key: [id]\n";
-        lake.from_table("two", second, ("one", first), key, "");
-        lake.from_table(
+        lake.of_table("two", second, ("one", first), key, "");
+        lake.of_table(
             "three",
             first,
             ("two", second),

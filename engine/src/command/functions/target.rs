@@ -13,7 +13,7 @@ use crate::command::query::external::{External, ExternalKind};
 use crate::command::query::{not_there_yet, several, unknown};
 use crate::command::tables::{KnownKind, KnownTable, KnownTables};
 use crate::lake::versioned::{self, MissingFeed, VersionedSpec};
-use crate::spec::model::{CatalogKind, CatalogSpec, DeltaTableSpec, IcebergTableSpec};
+use crate::spec::model::{CatalogKind, CatalogSpec, DeltaTableSpec, IcebergTableSpec, SourceSpec};
 
 /// What a statement may name.
 #[derive(Debug)]
@@ -65,7 +65,8 @@ pub async fn versioned(names: &Names<'_>, text: &str) -> Result<Target> {
     })?;
     let mut key = table.key();
     if let (true, Some(known)) = (key.is_empty(), known)
-        && !matches!(known.kind, KnownKind::Quarantine(_))
+        // The key of what it writes is neither that of its rejects nor that of what it reads.
+        && matches!(known.kind, KnownKind::Delta(_) | KnownKind::Iceberg(_))
     {
         key = maintain::key(&known.pipeline).await;
     }
@@ -89,7 +90,7 @@ pub fn spec<'a>(
     }
     let mut found = names.known.named(&reference);
     if found.len() > 1 {
-        // A live source has no versions: a name that it shares means the other.
+        // A live source has no versions of its own: a name that it shares means the other.
         found.retain(|table| !matches!(table.kind, KnownKind::Source));
     }
     match found.as_slice() {
@@ -99,7 +100,10 @@ pub fn spec<'a>(
                     VersionedSpec::Delta(delta.clone())
                 }
                 KnownKind::Iceberg(iceberg) => VersionedSpec::Iceberg(iceberg.clone()),
-                KnownKind::Source => return Err(remembers_nothing(&table.shown(), "topic")),
+                KnownKind::Source => match &table.pipeline.source {
+                    SourceSpec::Lake(lake) => lake.table.clone(),
+                    SourceSpec::Kafka(_) => return Err(remembers_nothing(&table.shown(), "topic")),
+                },
             };
             Ok((table.shown(), spec, Some(table)))
         }
