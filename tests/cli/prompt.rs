@@ -84,6 +84,9 @@ fn tab_completes_tables_columns_and_commands_and_up_is_the_line_before() {
     terminal.press(TAB);
     terminal.shows("customers.customers");
     terminal.shows("iceberg.analytics.customers");
+    terminal.shows("quarantine.customers");
+    // And the line is written again, below them.
+    terminal.shows("DESCRIBE cust");
     terminal.press(CTRL_C);
     terminal.shows(PROMPT);
     terminal.press("\\tim");
@@ -237,10 +240,7 @@ fn ctrl_c_stops_an_endless_query_and_nothing_else() {
     terminal.shows(&format!("({SHIPPED_ROWS} rows)\nstopped\n"));
     terminal.shows(PROMPT);
     // One that only computes is stopped, too.
-    terminal.type_line(
-        "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b \
-         WHERE a.value * b.value = -1;",
-    );
+    terminal.type_line("SELECT count(*) FROM generate_series(1, 1000000000000) WHERE value < 0;");
     terminal.shows("0 rows so far; Ctrl-C stops it");
     terminal.press(CTRL_C);
     terminal.shows("stopped\n");

@@ -52,6 +52,39 @@ fn the_commands_of_the_readme_run_as_they_are_written() {
 }
 
 #[test]
+fn the_queries_of_the_readme_answer_as_it_says() {
+    let readme = fs::read_to_string(repository::path("README.md")).expect("text");
+    let asked = readme
+        .split_once("\n## Ask your change feeds\n")
+        .and_then(|(_, rest)| rest.split_once("\n## "))
+        .map(|(section, _)| section)
+        .expect("the section");
+    let warehouse = tempfile::tempdir().expect("a temporary folder");
+    let (_, run) = asked.split_once("after `engine ").expect("the run");
+    let (run, _) = run.split_once('`').expect("its end");
+    Engine::new(words(run))
+        .env("WAREHOUSE", warehouse.path())
+        .run(RUN)
+        .expect_code(0);
+    let mut answers = 0;
+    for block in asked.split("```sql\n").skip(1) {
+        let (query, rest) = block.split_once("```\n").expect("the query's end");
+        let answer = rest
+            .split_once("```text\n")
+            .and_then(|(_, rest)| rest.split_once("```\n"))
+            .map(|(answer, _)| answer)
+            .expect("an answer");
+        let said = Engine::new(["sql", "-c", query])
+            .env("WAREHOUSE", warehouse.path())
+            .run(RUN)
+            .expect_code(0);
+        assert_eq!(said.stdout, answer, "of\n{query}");
+        answers += 1;
+    }
+    assert_eq!(answers, 5);
+}
+
+#[test]
 fn engine_sql_counts_both_tables_alike() {
     let warehouse = tempfile::tempdir().expect("a temporary folder");
     run_shipped(warehouse.path()).run(RUN).expect_code(0);
