@@ -10,6 +10,7 @@ use iceberg::metadata_columns::RESERVED_FIELD_ID_DELETE_FILE_PATH;
 use iceberg::spec::{
     DataFileFormat, Datum, ManifestEntry, ManifestFile, PrimitiveLiteral, PrimitiveType, Struct,
 };
+use sql::{Error, ErrorKind, Result};
 
 pub(crate) use read::{LakeReader, all_but};
 
@@ -53,6 +54,24 @@ impl LiveFile {
             spec: manifest.partition_spec_id,
             partition: file.partition().clone(),
         }
+    }
+
+    /// That the file has as many rows as its manifest says; rows are found by their numbers.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] if not.
+    pub(crate) fn check_rows(&self, stored: i64) -> Result<()> {
+        if u64::try_from(stored).ok() == Some(self.rows) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Storage,
+            format!(
+                "a data file has {stored} rows, but its manifest says {}",
+                self.rows
+            ),
+        )
+        .at(&self.path))
     }
 }
 

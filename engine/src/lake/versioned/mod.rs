@@ -1,6 +1,7 @@
 //! Tables that remember what changed: the two formats behind [`sql::versioned::VersionedTable`].
 
 pub mod delta;
+mod hash;
 pub mod iceberg;
 
 use std::sync::Arc;

@@ -7,18 +7,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray, ListArray, RecordBatch};
+use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{DataType, Field, SchemaRef};
-use arrow::row::{RowConverter, SortField};
 use futures::{StreamExt as _, TryStreamExt as _};
 use sql::versioned::Rows;
 use sql::{Error, Result};
-use twox_hash::XxHash64;
 
 use super::columns::Columns;
 use super::place::Place;
 use super::read::{Part, Reader};
+use crate::lake::versioned::hash::Hasher;
 
 /// How often a row is there, by its hash.
 type Counts = HashMap<u128, u32>;
@@ -37,11 +35,19 @@ pub(super) async fn changes(
     let names = columns.schema().fields().iter();
     let names: Vec<_> = names.map(|field| field.name().clone()).collect();
     let reader = Reader::try_new(place, columns, &names, true)?;
-    let hasher = Arc::new(Hasher::try_new(columns.schema(), place)?);
+    let hasher = Hasher::try_new(columns.schema()).map_err(|error| error.at(place.table()))?;
+    let hasher = Arc::new(hasher);
+    // The change type, which is the last column, is no part of a row.
+    let row: Arc<[usize]> = (0..names.len()).collect();
+    let hashes = move |batch: &RecordBatch| {
+        let batch = batch.project(&row);
+        let batch = batch.map_err(|error| Error::internal("cannot compare rows").source(error))?;
+        hasher.hashes(&batch)
+    };
     let mut before = Counts::new();
     let mut rows = reader.all(removed.clone());
     while let Some(batch) = rows.try_next().await? {
-        for hash in hasher.hashes(&batch)? {
+        for hash in hashes(&batch)? {
             *before.entry(hash).or_default() += 1;
         }
     }
@@ -49,7 +55,7 @@ pub(super) async fn changes(
     let mut same = Counts::new();
     let mut rows = reader.all(added.clone());
     while let Some(batch) = rows.try_next().await? {
-        for hash in hasher.hashes(&batch)? {
+        for hash in hashes(&batch)? {
             if let Some(left) = before.get_mut(&hash).filter(|left| **left > 0) {
                 *left -= 1;
                 *same.entry(hash).or_default() += 1;
@@ -64,11 +70,10 @@ pub(super) async fn changes(
     }
     chosen.push(names.len());
     let differing = |parts: Vec<Part>, mut same: Counts| {
-        let (hasher, chosen) = (Arc::clone(&hasher), chosen.clone());
+        let (hashes, chosen) = (hashes.clone(), chosen.clone());
         reader.all(parts).map(move |batch| {
             let batch = batch?;
-            let kept: BooleanArray = hasher
-                .hashes(&batch)?
+            let kept: BooleanArray = hashes(&batch)?
                 .into_iter()
                 .map(|hash| match same.get_mut(&hash).filter(|left| **left > 0) {
                     Some(left) => {
@@ -88,68 +93,4 @@ pub(super) async fn changes(
     Ok(rows
         .try_filter(|batch| std::future::ready(batch.num_rows() > 0))
         .boxed())
-}
-
-/// Makes rows comparable.
-struct Hasher {
-    converter: RowConverter,
-    columns: usize,
-}
-
-impl Hasher {
-    fn try_new(schema: &SchemaRef, place: &Place) -> Result<Self> {
-        let fields = schema.fields().iter();
-        let fields: Vec<_> = fields
-            .map(|field| SortField::new(comparable_type(field.data_type())))
-            .collect();
-        let columns = fields.len();
-        let converter = RowConverter::new(fields).map_err(|error| {
-            Error::config(
-                "rows of the Delta table cannot be compared: a column has maps inside of others",
-            )
-            .at(place.table())
-            .remedy("Turn on delta.enableChangeDataFeed, and read the versions since then.")
-            .source(error)
-        })?;
-        Ok(Self { converter, columns })
-    }
-
-    /// The hashes of the rows, of all columns but the change type, which is the last.
-    fn hashes(&self, batch: &RecordBatch) -> Result<Vec<u128>> {
-        let columns = batch.columns().iter().take(self.columns);
-        let columns: Vec<_> = columns.map(comparable).collect::<Result<_>>()?;
-        let rows = self.converter.convert_columns(&columns);
-        let rows = rows.map_err(|e| Error::internal("cannot compare rows").source(e))?;
-        let hash = |bytes: &[u8]| {
-            let half = |seed| u128::from(XxHash64::oneshot(seed, bytes));
-            half(0) << 64 | half(1)
-        };
-        Ok(rows.iter().map(|row| hash(row.as_ref())).collect())
-    }
-}
-
-/// Maps are compared as lists of their entries.
-fn comparable_type(data_type: &DataType) -> DataType {
-    match data_type {
-        DataType::Map(entries, _) => DataType::List(Arc::new(Field::new(
-            "item",
-            entries.data_type().clone(),
-            true,
-        ))),
-        other => other.clone(),
-    }
-}
-
-fn comparable(values: &ArrayRef) -> Result<ArrayRef> {
-    let DataType::List(item) = comparable_type(values.data_type()) else {
-        return Ok(Arc::clone(values));
-    };
-    let Some(map) = values.as_map_opt() else {
-        return Ok(Arc::clone(values));
-    };
-    let entries: ArrayRef = Arc::new(map.entries().clone());
-    let (offsets, nulls) = (map.offsets().clone(), map.nulls().cloned());
-    let list = ListArray::try_new(item, offsets, entries, nulls)
-        .map_err(|error| Error::internal("a map that is no list").source(error))?;
-    Ok(Arc::new(list))
 }

@@ -15,11 +15,11 @@ use sql::{Error, Result};
 use tokio::sync::OnceCell;
 
 use super::columns::{Columns, constants};
-use super::hash::Hasher;
 use super::read::{Which, open};
 use super::state::{Data, Delete, Kind};
 use super::vector;
 use crate::lake::live::{LakeReader, LiveFile, Scope, positions};
+use crate::lake::versioned::hash::Hasher;
 
 /// Deletes that are applied together.
 #[derive(Debug)]

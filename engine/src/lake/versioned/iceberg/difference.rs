@@ -1,6 +1,6 @@
 //! What is left of the rows that went and of those that came, once equal rows have cancelled each other.
 //!
-//! Rows are compared by their hashes ([`super::hash`]). Memory: 32 bytes a row on either side, of [`AT_ONCE`] rows at most; of more
+//! Rows are compared by their hashes ([`crate::lake::versioned::hash`]). Memory: 32 bytes a row on either side, of [`AT_ONCE`] rows at most; of more
 //! rows the hashes are looked at in so many shares, and all rows are read once for each share.
 
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -8,10 +8,10 @@ use roaring::RoaringTreemap;
 use sql::Result;
 
 use super::columns::Columns;
-use super::hash::Hasher;
 use super::read::{Which, chained};
 use super::{Source, plain};
 use crate::lake::live::LakeReader;
+use crate::lake::versioned::hash::Hasher;
 
 /// Rows whose hashes are in memory at once.
 const AT_ONCE: u64 = 4 << 20;

@@ -16,7 +16,6 @@ mod changes;
 mod columns;
 mod deletes;
 mod difference;
-mod hash;
 mod history;
 mod lists;
 mod pairs;

@@ -5,6 +5,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use crate::lake::versioned::hash::Hasher;
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
 use arrow::compute::{filter_record_batch, interleave_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -13,8 +14,6 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use sql::change::CHANGE_TYPE;
 use sql::versioned::Rows;
 use sql::{Error, Result};
-
-use super::hash::Hasher;
 
 pub(super) const INSERT: &str = "insert";
 pub(super) const DELETE: &str = "delete";

@@ -9,7 +9,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowS
 use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
 use parquet::errors::ParquetError;
 use roaring::RoaringTreemap;
-use sql::{Error, ErrorKind, Result};
+use sql::{Error, Result};
 
 use super::columns::{Columns, Constants};
 use crate::lake::live::{LakeReader, LiveFile};
@@ -93,7 +93,7 @@ pub(super) struct Opened {
 /// Opens a data file and reads its footer.
 ///
 /// # Errors
-/// [`ErrorKind::Config`] for a file that is no Parquet file; [`ErrorKind::Storage`] if it has another number of rows than its
+/// [`sql::ErrorKind::Config`] for a file that is no Parquet file; [`sql::ErrorKind::Storage`] if it has another number of rows than its
 /// manifest says; of the storage.
 pub(super) async fn open(reader: &LakeReader, file: &LiveFile) -> Result<Opened> {
     if file.format != DataFileFormat::Parquet {
@@ -108,16 +108,7 @@ pub(super) async fn open(reader: &LakeReader, file: &LiveFile) -> Result<Opened>
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let (opened, metadata) = reader.open(&file.path, file.size, options).await?;
     let rows = metadata.metadata().file_metadata().num_rows();
-    if u64::try_from(rows).ok() != Some(file.rows) {
-        return Err(Error::new(
-            ErrorKind::Storage,
-            format!(
-                "a data file has {rows} rows, but its manifest says {}",
-                file.rows
-            ),
-        )
-        .at(&file.path));
-    }
+    file.check_rows(rows)?;
     Ok(Opened {
         reader: opened,
         metadata,
@@ -130,7 +121,7 @@ impl Opened {
     /// rows.
     ///
     /// # Errors
-    /// Of the storage; [`ErrorKind::Config`] for columns of types that do not fit the table's.
+    /// Of the storage; [`sql::ErrorKind::Config`] for columns of types that do not fit the table's.
     pub(super) fn rows(
         self,
         columns: Columns,

@@ -11,7 +11,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderOptions, RowSelection};
 use parquet::arrow::async_reader::{ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder};
 use parquet::arrow::{PARQUET_FIELD_ID_META_KEY, ProjectionMask};
 use parquet::errors::ParquetError;
-use sql::{Error, ErrorKind, Result};
+use sql::{Error, Result};
 
 use super::files::LiveFile;
 use crate::lake::cast::Caster;
@@ -104,16 +104,7 @@ impl LakeReader {
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let (reader, metadata) = self.open(&file.path, file.size, options).await?;
         let rows = metadata.metadata().file_metadata().num_rows();
-        if u64::try_from(rows).ok() != Some(file.rows) {
-            return Err(Error::new(
-                ErrorKind::Storage,
-                format!(
-                    "a data file has {rows} rows, but its manifest says {}",
-                    file.rows
-                ),
-            )
-            .at(&file.path));
-        }
+        file.check_rows(rows)?;
         let total = usize::try_from(rows).unwrap_or(0);
         let stored = stored_columns(metadata.schema(), schema);
         let mask = ProjectionMask::roots(

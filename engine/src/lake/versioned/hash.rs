@@ -52,7 +52,7 @@ impl Hasher {
 }
 
 fn incomparable(error: ArrowError) -> Error {
-    Error::config("rows of the Iceberg table cannot be compared").source(error)
+    Error::config("rows of the table cannot be compared").source(error)
 }
 
 fn has_map(data_type: &DataType) -> bool {
