@@ -4,18 +4,14 @@
 
 use std::collections::HashMap;
 
-use sql::{Error, Result};
+use serde_json::Value;
 
 /// The property's name. Its value is a JSON array of column names, in the key's order.
 pub const KEY_PROPERTY: &str = "engine.key";
 
 /// The property's value.
-///
-/// # Errors
-/// [`sql::ErrorKind::Internal`] if names cannot be written as JSON.
-pub(crate) fn note(key: &[String]) -> Result<String> {
-    serde_json::to_string(key)
-        .map_err(|error| Error::internal("a key cannot be noted").source(error))
+pub(crate) fn note(key: &[String]) -> String {
+    Value::from(key).to_string()
 }
 
 /// The key that `properties` note; empty if they note none, or one that is no longer among `columns`.

@@ -245,10 +245,11 @@ impl LakeFeed {
         }
         let readable = match self.readable {
             Some(readable) if self.options.bounded => readable,
-            _ => match self.readable.take() {
-                Some(readable) => readable,
-                None => self.table.refresh().await?,
-            },
+            Some(readable) => {
+                self.readable = None;
+                readable
+            }
+            None => self.table.refresh().await?,
         };
         let table = self.table.as_ref();
         let found = match self.place.in_snapshot() {

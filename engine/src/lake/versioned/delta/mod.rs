@@ -31,7 +31,6 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use deltalake::DeltaTable;
-use futures::StreamExt as _;
 use parking_lot::Mutex;
 use sql::versioned::{Readable, Rows, Version, VersionedTable, Wanted};
 use sql::{Error, ErrorKind, Result};
@@ -387,7 +386,7 @@ impl VersionedTable for DeltaVersions {
         let newest = self.newest();
         let reader = Reader::try_new(&self.place, &newest.columns, columns, false)?;
         let (_, files) = self.live(number).await?;
-        Ok(reader.all(self.live_parts(&files).await?).boxed())
+        Ok(reader.all(self.live_parts(&files).await?))
     }
 
     async fn at(&self, number: i64) -> Result<Arc<dyn TableProvider>> {

@@ -130,7 +130,7 @@ impl Deletes {
         let of_one = self.of_one.get(&file.path).into_iter().flatten();
         of_one
             .chain(&self.of_many)
-            .filter(|delete| delete.applies_to(file, &self.metadata))
+            .filter(|delete| delete.live.applies_to(file))
     }
 
     fn groups<'a>(&'a self, data: &'a Data) -> impl Iterator<Item = &'a Group> {

@@ -3,7 +3,7 @@
 //! Rows are compared by their hashes ([`crate::lake::versioned::hash`]). Memory: 32 bytes a row on either side, of [`AT_ONCE`] rows at most; of more
 //! rows the hashes are looked at in so many shares, and all rows are read once for each share.
 
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::TryStreamExt as _;
 use roaring::RoaringTreemap;
 use sql::Result;
 
@@ -52,11 +52,11 @@ async fn hashes(
     keep: impl Fn(u128) -> bool,
 ) -> Result<Vec<(u128, u64)>> {
     let hasher = Hasher::try_new(columns.schema())?;
-    let mut rows = chained(reader, plain(sources), columns).enumerate();
+    let mut rows = chained(reader, plain(sources), columns);
     let mut found = Vec::new();
     let mut ordinal = 0;
-    while let Some((_, batch)) = rows.next().await {
-        for hash in hasher.hashes(&batch?)? {
+    while let Some(batch) = rows.try_next().await? {
+        for hash in hasher.hashes(&batch)? {
             if keep(hash) {
                 found.push((hash, ordinal));
             }

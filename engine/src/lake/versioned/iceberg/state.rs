@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures::{StreamExt as _, TryStreamExt as _};
 use iceberg::spec::{
     DataContentType, DataFileFormat, ManifestContentType, ManifestEntryRef, ManifestFile,
-    ManifestStatus, SnapshotRef, TableMetadata,
+    ManifestStatus, SnapshotRef,
 };
 use iceberg::table::Table;
 use parking_lot::Mutex;
@@ -115,20 +115,6 @@ impl Delete {
             _ => 0,
         };
         (self.live.file.path.clone(), offset)
-    }
-
-    /// Whether it may delete rows of `data`, by the rules of the format.
-    pub(super) fn applies_to(&self, data: &LiveFile, metadata: &TableMetadata) -> bool {
-        let own = &self.live.file;
-        match self.kind {
-            Kind::Equality(_) => {
-                let spec = metadata.partition_spec_by_id(own.spec);
-                own.sequence > data.sequence
-                    && (spec.is_some_and(|spec| spec.is_unpartitioned())
-                        || (own.spec == data.spec && own.partition == data.partition))
-            }
-            _ => self.live.applies_to(data),
-        }
     }
 }
 

@@ -79,7 +79,7 @@ impl DeltaUpsert {
         missing: Missing,
     ) -> Result<Self> {
         let mut spec = spec.clone();
-        (spec.properties).insert(KEY_PROPERTY.to_owned(), note(key)?);
+        (spec.properties).insert(KEY_PROPERTY.to_owned(), note(key));
         let sink = DeltaSink::open(&spec, pipeline, target, partition_by, missing).await?;
         check_key(key, &sink.schema)?;
         let mut upsert = Self {

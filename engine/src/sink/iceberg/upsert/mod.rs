@@ -230,9 +230,7 @@ impl IcebergUpsert {
         let mut summary = moved.clone();
         summary.insert(COMMIT.to_owned(), tries.mark.clone());
         let mut properties = moved;
-        if let Ok(key) = note(&self.key) {
-            properties.insert(KEY_PROPERTY.to_owned(), key);
-        }
+        properties.insert(KEY_PROPERTY.to_owned(), note(&self.key));
         let mut producer = Producer::new(&self.sink.table, &plan.base);
         let commit = producer.produce(&plan.changes, summary, properties).await;
         let written = producer.written;
