@@ -136,6 +136,7 @@ impl Bench {
         });
         let options = FeedOptions {
             bounded: true,
+            until: None,
             schema_change: SchemaChange::Evolve,
             auto_offset_reset: OffsetReset::Earliest,
             fail_on_data_loss: true,

@@ -180,6 +180,7 @@ impl Bench {
         .unwrap();
         let options = FeedOptions {
             bounded: self.once,
+            until: None,
             schema_change: SchemaChange::Evolve,
             auto_offset_reset: OffsetReset::Earliest,
             fail_on_data_loss: true,

@@ -248,6 +248,38 @@ async fn latest_starts_at_the_end_and_records_it(store: &dyn Store) {
     assert_eq!(batch.span().to(), &at(&[(0, 3), (1, 4)]));
 }
 
+async fn a_part_of_the_log_is_read_when_offsets_are_named(store: &dyn Store) {
+    fill(store, 2, 5);
+    for (from, until, expected) in [
+        (OffsetReset::At(3), None, &[3, 4][..]),
+        (OffsetReset::At(1), Some(2), &[1, 2]),
+        (OffsetReset::Earliest, Some(0), &[0]),
+        (OffsetReset::Last(2), None, &[3, 4]),
+        (OffsetReset::Last(2), Some(3), &[3]),
+        (OffsetReset::Last(9), Some(0), &[0]),
+        (OffsetReset::At(4), Some(9), &[4]),
+        (OffsetReset::At(7), None, &[]),
+        (OffsetReset::Last(1), Some(2), &[]),
+        (OffsetReset::Latest, None, &[]),
+    ] {
+        let part = FeedOptions {
+            auto_offset_reset: from,
+            until,
+            ..options()
+        };
+        let mut feed = feed(store, part);
+        feed.seek(&Position::new()).await.unwrap();
+        let (mut all, _) = drain(&mut feed, &limit(3), &Position::new()).await;
+        all.sort();
+        let row = |number: i32| {
+            let rows = expected.iter();
+            rows.map(move |i| format!("{number}@{i}=p{number}r{i}"))
+        };
+        let expected: Vec<_> = row(0).chain(row(1)).collect();
+        assert_eq!(all, expected, "{from:?} {until:?}");
+    }
+}
+
 async fn a_position_behind_the_end_is_data_loss(store: &dyn Store) {
     fill(store, 1, 3);
     for fail_on_data_loss in [true, false] {
@@ -335,6 +367,7 @@ contract!(
     time_ends_a_batch,
     stopping_returns_what_is_there_then_nothing,
     latest_starts_at_the_end_and_records_it,
+    a_part_of_the_log_is_read_when_offsets_are_named,
     a_position_behind_the_end_is_data_loss,
     a_partition_that_is_gone_is_data_loss,
     a_missing_topic_names_the_nearest,

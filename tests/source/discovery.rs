@@ -20,6 +20,7 @@ fn declared(_: &engine::spec::model::KafkaSpec, _: &SourceOptions) -> Result<Box
 fn source_options(bounded: bool) -> SourceOptions {
     SourceOptions {
         bounded,
+        until: None,
         keep_raw: false,
         keyed: false,
         schema_change: SchemaChange::Evolve,

@@ -220,6 +220,7 @@ impl Store for KafkaStore {
 pub fn options() -> FeedOptions {
     FeedOptions {
         bounded: true,
+        until: None,
         schema_change: SchemaChange::Evolve,
         auto_offset_reset: OffsetReset::Earliest,
         fail_on_data_loss: true,

@@ -56,6 +56,7 @@ fn opener(pipeline: Arc<PipelineSpec>) -> OpenFeed {
         async move {
             let options = SourceOptions {
                 bounded: false,
+                until: None,
                 keep_raw: false,
                 keyed: false,
                 schema_change: pipeline.pipeline.schema_change,

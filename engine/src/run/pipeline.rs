@@ -77,6 +77,7 @@ impl Pipeline {
     ) -> Result<Self> {
         let options = SourceOptions {
             bounded: is_bounded(&spec, once),
+            until: None,
             keep_raw: spec
                 .rules
                 .iter()

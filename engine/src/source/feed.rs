@@ -18,6 +18,8 @@ use crate::spec::model::{OffsetReset, SchemaChange};
 pub struct FeedOptions {
     /// Stop at the ends that the partitions had at `seek`.
     pub bounded: bool,
+    /// Bounded: the last offset to read of each partition, where it has more.
+    pub until: Option<i64>,
     /// What a changed schema does.
     pub schema_change: SchemaChange,
     /// Where a partition starts that the table holds no position for.

@@ -43,6 +43,8 @@ pub(crate) use topics::{glob, is_glob};
 pub struct SourceOptions {
     /// Stop at the ends that the partitions had at `seek` (`--once`).
     pub bounded: bool,
+    /// Bounded, of topics: the last offset to read of each partition, where it has more.
+    pub until: Option<i64>,
     /// Keep each row's raw record beside it, for rules that may set the row aside.
     pub keep_raw: bool,
     /// The target is kept by key: [`DecoderOptions::keyed`](crate::format::debezium::DecoderOptions::keyed).

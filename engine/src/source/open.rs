@@ -58,6 +58,7 @@ where
             decoder,
             FeedOptions {
                 bounded: options.bounded,
+                until: options.until,
                 schema_change: options.schema_change,
                 auto_offset_reset: spec.auto_offset_reset,
                 fail_on_data_loss: spec.fail_on_data_loss,
@@ -100,6 +101,7 @@ where
     blocking(move || {
         let options = SourceOptions {
             bounded: true,
+            until: None,
             keep_raw: false,
             keyed: false,
             schema_change: SchemaChange::Evolve,

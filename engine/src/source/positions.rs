@@ -41,6 +41,8 @@ pub(super) struct Positions {
     auto_offset_reset: OffsetReset,
     fail_on_data_loss: bool,
     bounded: bool,
+    /// Bounded: the last offset to read, in every partition.
+    until: Option<i64>,
     tracks: BTreeMap<Partition, Track>,
     /// Bounded: partitions that have not reached their end.
     open: usize,
@@ -51,11 +53,16 @@ pub(super) struct Positions {
 }
 
 impl Positions {
-    pub(super) fn new(auto_offset_reset: OffsetReset, fail_on_data_loss: bool) -> Self {
+    pub(super) fn new(
+        auto_offset_reset: OffsetReset,
+        fail_on_data_loss: bool,
+        until: Option<i64>,
+    ) -> Self {
         Self {
             auto_offset_reset,
             fail_on_data_loss,
             bounded: false,
+            until,
             tracks: BTreeMap::new(),
             open: 0,
             emitted: Position::new(),
@@ -87,7 +94,8 @@ impl Positions {
         let mut start = Position::new();
         for marks in found {
             let next = self.start(marks, position.get(&marks.partition))?;
-            let end = bounded.then_some(marks.high);
+            let until = self.until.map_or(i64::MAX, |last| last.saturating_add(1));
+            let end = bounded.then_some(marks.high.min(until));
             start.set(marks.partition.clone(), next);
             tracks.insert(marks.partition.clone(), Track { next, end });
         }
@@ -109,6 +117,8 @@ impl Positions {
             None => Ok(match self.auto_offset_reset {
                 OffsetReset::Earliest => *low,
                 OffsetReset::Latest => *high,
+                OffsetReset::At(offset) => offset.min(*high).max(*low),
+                OffsetReset::Last(count) => high.saturating_sub(count).max(*low),
             }),
             Some(stored) if stored > *high => Err(recreated(
                 partition,

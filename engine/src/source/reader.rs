@@ -70,7 +70,11 @@ impl Reader {
             log,
             decoder,
             state: State {
-                positions: Positions::new(options.auto_offset_reset, options.fail_on_data_loss),
+                positions: Positions::new(
+                    options.auto_offset_reset,
+                    options.fail_on_data_loss,
+                    options.until,
+                ),
                 options,
                 held: VecDeque::new(),
                 moves: Moves::default(),

@@ -318,8 +318,9 @@ impl ExecutionPlan for SourceExec {
 
     fn partition_statistics(&self, _partition: Option<usize>) -> DfResult<Statistics> {
         let guess = match self.ends {
-            Ends::WithTheBatch => BATCH_GUESS,
-            Ends::Never | Ends::WhenRead => FEED_GUESS,
+            // What ends may be collected. Joins multiply their sides' rows, so a large guess would overflow.
+            Ends::WithTheBatch | Ends::WhenRead => BATCH_GUESS,
+            Ends::Never => FEED_GUESS,
         };
         let rows = self.fetch.map_or(guess, |fetch| fetch.min(guess));
         Ok(Statistics {

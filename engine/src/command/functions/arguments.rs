@@ -8,6 +8,8 @@ use sql::function::table::{Call, TableFunction};
 use sql::session::{Role, session};
 use sql::{Error, Result};
 
+use crate::spec::model::OffsetReset;
+
 /// The word that makes a range endless.
 const FOLLOW: &str = "follow";
 
@@ -150,7 +152,11 @@ impl<'a> Arguments<'a> {
             Ok(value) => Bound::of(&value)?,
             Err(error) => return Err(error),
         };
-        let may_follow = self.function() == TableFunction::TableChanges && index == 2;
+        let follows = matches!(
+            self.function(),
+            TableFunction::TableChanges | TableFunction::Kafka
+        );
+        let may_follow = follows && index == 2;
         if bound == Bound::Follow && !may_follow {
             return Err(Error::config(format!(
                 "'{FOLLOW}' cannot stand for argument {} of {}",
@@ -162,19 +168,44 @@ impl<'a> Arguments<'a> {
         Ok(Some(bound))
     }
 
-    /// The offset that an argument is, if it is there.
-    pub(super) async fn offset(&self, index: usize) -> Result<Option<i64>> {
-        match self.bound(index).await? {
-            None => Ok(None),
-            Some(Bound::Version(offset)) => Ok(Some(offset)),
-            Some(_) => Err(Error::config(format!(
-                "argument {} of {} is no offset",
-                index + 1,
-                self.function().name()
-            ))
-            .expected(self.function().usage())
-            .remedy("choose by time with WHERE _commit_timestamp >= …")),
+    /// The offset that `bound`, an argument, is.
+    pub(super) fn offset(&self, index: usize, bound: &Bound) -> Result<i64> {
+        match bound {
+            Bound::Version(offset) => Ok(*offset),
+            _ => Err(self.no_offset(index)),
         }
+    }
+
+    /// Where a topic is to be read from, if the argument is there: an offset, so many before the end, or one of the ends.
+    pub(super) async fn start(&self, index: usize) -> Result<Option<OffsetReset>> {
+        let Some(argument) = self.0.arguments.get(index) else {
+            return Ok(None);
+        };
+        let value = self.constant(argument).await?;
+        let word = value.try_as_str().flatten().unwrap_or_default().trim();
+        let offset = value.data_type().is_integer().then(|| whole(&value));
+        match (word, offset.flatten()) {
+            (_, Some(offset)) if offset >= 0 => Ok(Some(OffsetReset::At(offset))),
+            (_, Some(back)) => Ok(Some(OffsetReset::Last(back.saturating_neg()))),
+            (word, _) if word.eq_ignore_ascii_case("earliest") => Ok(Some(OffsetReset::Earliest)),
+            (word, _) if word.eq_ignore_ascii_case("latest") => Ok(Some(OffsetReset::Latest)),
+            _ => Err(self.no_offset(index)),
+        }
+    }
+
+    fn no_offset(&self, index: usize) -> Error {
+        Error::config(format!(
+            "argument {} of {} is no offset",
+            index + 1,
+            self.function().name()
+        ))
+        .expected(self.function().usage())
+        .remedy("write an offset, -10 for the last ten of each partition, 'earliest' or 'latest'; choose by time with WHERE _commit_timestamp >= …")
+    }
+
+    /// The call in SQL, which no other call of the statement has.
+    pub(super) fn text(&self) -> &str {
+        &self.0.text
     }
 
     /// The value of an expression over nothing.

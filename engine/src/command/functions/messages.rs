@@ -1,33 +1,32 @@
-//! `kafka('topic' [, from [, to]])`: the messages of a topic, decoded as the pipeline does that reads it.
+//! `kafka('topic' [, from [, to | 'follow']])`: the messages of a topic, decoded as the pipeline does that reads it.
 
 use std::sync::Arc;
 
-use datafusion::catalog::TableProvider;
-use datafusion::logical_expr::Expr;
-use datafusion::prelude::{col, lit};
 use futures::FutureExt;
-use sql::change::OFFSET;
-use sql::session::{Role, session};
 use sql::table::{FeedTable, OpenFeed};
 use sql::{Error, Result};
 use tokio_util::sync::CancellationToken;
 
 use super::Opened;
-use super::arguments::Arguments;
+use super::arguments::{Arguments, Bound};
 use super::target::Names;
 use crate::source::{self, SourceOptions, TopicFilter};
 use crate::spec;
 use crate::spec::model::{KafkaSpec, OffsetReset, PipelineSpec, SourceSpec, Topics};
 
-/// Opens the messages of `topic` up to its ends as they are when the query starts; of each partition the offsets from …
-/// to, both included.
+/// Opens the messages of `topic`: of each partition the offsets from … to, both included, and no more than there are when
+/// the query starts; or, with `follow`, all that come.
 pub(super) async fn open(
     topic: &str,
     arguments: &Arguments<'_>,
     names: &Names<'_>,
 ) -> Result<Opened> {
-    let (from, to) = (arguments.offset(1).await?, arguments.offset(2).await?);
-    if let (Some(from), Some(to)) = (from, to)
+    let from = arguments.start(1).await?;
+    let (endless, until) = match arguments.bound(2).await? {
+        Some(Bound::Follow) => (true, None),
+        to => (false, to.map(|to| arguments.offset(2, &to)).transpose()?),
+    };
+    if let (Some(OffsetReset::At(from)), Some(to)) = (from, until)
         && to < from
     {
         return Err(Error::config("the range ends before it starts")
@@ -38,7 +37,7 @@ pub(super) async fn open(
     let source = SourceSpec::Kafka(KafkaSpec {
         topics: Topics::Names(vec![topic.to_owned()]),
         // All that is there, wherever the pipeline would begin.
-        auto_offset_reset: OffsetReset::Earliest,
+        auto_offset_reset: from.unwrap_or(OffsetReset::Earliest),
         ..kafka
     });
     let known = source::discover_schema(&source, true).await?;
@@ -47,36 +46,31 @@ pub(super) async fn open(
             .at(pipeline.file.display().to_string())
             .remedy("declare `source.columns`, or write a message to the topic first")
     })?;
-    let name = format!("kafka('{topic}')");
-    let table = FeedTable::new(name.clone(), known.schema, vec![topic.to_owned()]).ending();
-    let table: Arc<dyn TableProvider> = Arc::new(table);
-    let mut bounds = Vec::new();
-    bounds.extend(from.map(|from| col(OFFSET).gt_eq(lit(from))));
-    bounds.extend(to.map(|to| col(OFFSET).lt_eq(lit(to))));
-    let provider = match bounds.into_iter().reduce(Expr::and) {
-        None => table,
-        Some(bounds) => session(Role::Query)
-            .read_table(table)
-            .and_then(|frame| frame.filter(bounds))
-            .map_err(|error| {
-                Error::internal("a range of messages cannot be planned").source(error)
-            })?
-            .into_view(),
-    };
+    let name = arguments.text().to_owned();
+    let mut table = FeedTable::new(name.clone(), known.schema, vec![topic.to_owned()]);
+    if !endless {
+        table = table.ending();
+    }
     Ok(Opened {
-        provider,
-        endless: false,
-        feed: Some((name, opener(source, &pipeline))),
+        provider: Arc::new(table),
+        endless,
+        feed: Some((name, opener(source, &pipeline, endless, until))),
     })
 }
 
-fn opener(source: SourceSpec, pipeline: &PipelineSpec) -> OpenFeed {
+fn opener(
+    source: SourceSpec,
+    pipeline: &PipelineSpec,
+    endless: bool,
+    until: Option<i64>,
+) -> OpenFeed {
     let schema_change = pipeline.pipeline.schema_change;
     Arc::new(move || {
         let source = source.clone();
         async move {
             let options = SourceOptions {
-                bounded: true,
+                bounded: !endless,
+                until,
                 keep_raw: false,
                 keyed: false,
                 schema_change,

@@ -182,6 +182,10 @@ pub enum OffsetReset {
     Earliest,
     /// From the end.
     Latest,
+    /// From this offset, or from the oldest record if that one is gone. No pipeline file says so, queries do.
+    At(i64),
+    /// From so many offsets before the end. No pipeline file says so, queries do.
+    Last(i64),
 }
 
 /// `format:`.

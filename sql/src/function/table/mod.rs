@@ -37,7 +37,7 @@ pub enum TableFunction {
     Compare,
     /// `positions('pipeline')`.
     Positions,
-    /// `kafka('topic' [, from [, to]])`.
+    /// `kafka('topic' [, from [, to | 'follow']])`.
     Kafka,
 }
 
@@ -89,7 +89,7 @@ impl TableFunction {
             Self::At => "at('table', version)",
             Self::Compare => "compare('table', from, to)",
             Self::Positions => "positions('pipeline')",
-            Self::Kafka => "kafka('topic' [, from [, to]])",
+            Self::Kafka => "kafka('topic' [, from [, to | 'follow']])",
         }
     }
 
@@ -114,7 +114,7 @@ impl TableFunction {
             }
             Self::Positions => "how far the pipeline's table says that its sources were read",
             Self::Kafka => {
-                "the messages of a topic that a pipeline reads, decoded as the pipeline does: up to the topic's end as it is now; _offset from … to"
+                "the messages of a topic that a pipeline reads, decoded as the pipeline does: of each partition the offsets from … to, and no more than there are now; from -10: the last ten; with 'follow' new messages as they come"
             }
         }
     }
