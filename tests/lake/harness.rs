@@ -21,7 +21,10 @@ use engine::spec::model::{
 };
 use sql::change::{Partition, Position, Span};
 use tempfile::TempDir;
+use tests::library;
 use tests::rest_catalog::Catalog;
+
+use super::upsert::harness::shown;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -79,6 +82,26 @@ pub fn rest_spec(url: &str, namespace: &str) -> IcebergTableSpec {
         namespace: vec![namespace.to_owned()],
         table: "customers".to_owned(),
     }
+}
+
+async fn answered(table: Arc<dyn TableProvider>, sql: &str) -> Vec<RecordBatch> {
+    let context = SessionContext::new();
+    context.register_table("t", table).unwrap();
+    context.sql(sql).await.unwrap().collect().await.unwrap()
+}
+
+/// Checks that the library's own scan of the table gives the rows that the engine's gave.
+pub async fn agrees(spec: &IcebergTableSpec, sql: &str, found: &[RecordBatch]) {
+    let Some(library) = library::iceberg(spec).await else {
+        return;
+    };
+    let sorted = |batches: &[RecordBatch]| {
+        let mut lines = shown(batches);
+        lines.sort();
+        lines
+    };
+    let expected = answered(library, sql).await;
+    assert_eq!(sorted(found), sorted(&expected), "{sql}");
 }
 
 pub fn runtime() -> tokio::runtime::Runtime {
@@ -184,9 +207,13 @@ impl Bench {
 
     /// Runs `sql` over the table `t`, read afresh.
     pub async fn query(&self, sql: &str) -> Vec<RecordBatch> {
-        let context = SessionContext::new();
-        context.register_table("t", self.provider().await).unwrap();
-        context.sql(sql).await.unwrap().collect().await.unwrap()
+        let found = answered(self.provider().await, sql).await;
+        if let SinkTarget::Iceberg(spec) = &self.spec.target
+            && self.kind != Kind::Memory
+        {
+            agrees(spec, sql, &found).await;
+        }
+        found
     }
 
     pub async fn ids(&self) -> Vec<i64> {

@@ -18,6 +18,7 @@ pub mod http;
 pub mod jdk;
 pub mod judge;
 pub mod kafka;
+pub mod library;
 pub mod mariadb;
 pub mod maven;
 pub mod meddler;

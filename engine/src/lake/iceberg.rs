@@ -9,6 +9,7 @@ use sql::{Error, ErrorKind, Result};
 
 use super::catalog::{Absent, OpenCatalog};
 use super::storage::storage_error;
+use super::versioned::iceberg::IcebergTable;
 use crate::spec::model::IcebergTableSpec;
 
 /// A table for reading, at its current snapshot.
@@ -28,7 +29,8 @@ pub async fn iceberg_provider(spec: &IcebergTableSpec) -> Result<Arc<dyn TablePr
         );
     };
     check_types(table.metadata(), &shown(spec))?;
-    super::reserved::provider(table, &shown(spec)).await
+    let table = IcebergTable::current(shown(spec), table);
+    Ok(Arc::new(table.map_err(|error| error.at(shown(spec)))?))
 }
 
 /// `catalog.namespace.table`, for messages.

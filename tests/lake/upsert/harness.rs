@@ -24,7 +24,7 @@ use sql::change::{NetChange, Partition, Span};
 use tempfile::TempDir;
 use tests::rest_catalog::Catalog;
 
-use crate::lake::harness::{delta_spec, fresh, iceberg_spec, rest_spec, span};
+use crate::lake::harness::{agrees, delta_spec, fresh, iceberg_spec, rest_spec, span};
 
 pub use crate::lake::harness::Kind;
 
@@ -208,7 +208,11 @@ impl Bench {
     pub async fn query(&self, sql: &str) -> Vec<String> {
         let context = SessionContext::new();
         context.register_table("t", self.provider().await).unwrap();
-        shown(&context.sql(sql).await.unwrap().collect().await.unwrap())
+        let found = context.sql(sql).await.unwrap().collect().await.unwrap();
+        if self.kind == Kind::Iceberg {
+            agrees(&self.iceberg_spec(), sql, &found).await;
+        }
+        shown(&found)
     }
 
     /// The table's rows, read afresh, as text, sorted.

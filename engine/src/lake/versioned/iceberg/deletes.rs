@@ -188,7 +188,7 @@ impl Deletes {
             let mut known = self.positions.lock();
             Arc::clone(known.entry(delete.live.file.path.clone()).or_default())
         };
-        cell.get_or_try_init(|| positions::read(&self.reader, &delete.live.file))
+        cell.get_or_try_init(|| positions::read(&self.reader, &delete.live))
             .await?;
         Ok(cell)
     }

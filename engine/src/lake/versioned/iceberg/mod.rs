@@ -50,6 +50,7 @@ use columns::{Columns, Constants};
 use history::History;
 pub use lists::{Compared, manifests_schema};
 use read::{Which, chained};
+use scan::Held;
 pub use scan::{IcebergScanExec, IcebergTable, ScanCodec};
 use state::{Data, Manifests};
 
@@ -261,6 +262,15 @@ impl Now {
         }
     }
 
+    fn held(&self) -> Held {
+        Held {
+            name: self.name.clone(),
+            table: self.table.clone(),
+            manifests: Arc::clone(&self.manifests),
+            reader: self.reader.clone(),
+        }
+    }
+
     /// A snapshot's id, and the id of the schema that the table had at it.
     fn schema_at(&self, snapshot: Option<&SnapshotRef>) -> (Option<i64>, SchemaId) {
         let own = snapshot.and_then(|snapshot| snapshot.schema_id());
@@ -337,7 +347,7 @@ impl VersionedTable for IcebergVersions {
     async fn at(&self, number: i64) -> Result<Arc<dyn TableProvider>> {
         let now = self.now();
         let (id, schema) = now.schema_at(now.history.table(number)?);
-        Ok(Arc::new(IcebergTable::new(now, id, schema)?))
+        Ok(Arc::new(IcebergTable::new(now.held(), id, schema)?))
     }
 
     async fn snapshots(&self) -> Result<RecordBatch> {

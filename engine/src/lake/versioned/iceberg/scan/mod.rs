@@ -23,10 +23,10 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 use iceberg::spec::SchemaId;
+use iceberg::table::Table;
 use sql::{Error, Result};
 use tokio::sync::OnceCell;
 
-use super::Now;
 use super::columns::Columns;
 use super::deletes::Deletes;
 use super::state::{Data, Manifests, State};
@@ -40,7 +40,32 @@ pub struct IcebergTable {
     snapshot: Snapshot,
     schema: SchemaRef,
     files: Arc<OnceCell<Files>>,
-    now: Arc<Now>,
+    held: Held,
+}
+
+/// A table's metadata, and what its files are read with.
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    /// For messages.
+    pub(super) name: String,
+    pub(super) table: Table,
+    pub(super) manifests: Arc<Manifests>,
+    pub(super) reader: LakeReader,
+}
+
+impl Held {
+    /// Nothing of it was read before.
+    fn new(name: String, table: Table) -> Self {
+        Self {
+            name,
+            reader: LakeReader {
+                file_io: table.file_io().clone(),
+                read: Arc::default(),
+            },
+            table,
+            manifests: Arc::default(),
+        }
+    }
 }
 
 /// Which rows of which table: plain data, because metadata files never change.
@@ -77,8 +102,8 @@ impl fmt::Debug for IcebergTable {
 impl Files {
     /// # Errors
     /// Of the storage; [`sql::ErrorKind::Config`] if the metadata has no such snapshot or schema.
-    async fn load(now: &Now, snapshot: &Snapshot) -> Result<Self> {
-        let metadata = now.table.metadata_ref();
+    async fn load(held: &Held, snapshot: &Snapshot) -> Result<Self> {
+        let metadata = held.table.metadata_ref();
         let schema = metadata.schema_by_id(snapshot.schema);
         let gone = |what: &str| {
             Error::config(format!("the Iceberg metadata file has no such {what}"))
@@ -93,12 +118,12 @@ impl Files {
             }
             None => None,
         };
-        let state = now.manifests.state(&now.table, &now.name, own).await?;
+        let state = held.manifests.state(&held.table, &held.name, own).await?;
         let State { data, deletes } = state;
         let delete_files = deletes.len();
         Ok(Self {
-            deletes: Deletes::new(&metadata, &now.reader, deletes.into_values()),
-            reader: now.reader.clone(),
+            deletes: Deletes::new(&metadata, &held.reader, deletes.into_values()),
+            reader: held.reader.clone(),
             data,
             columns,
             delete_files,
@@ -107,17 +132,31 @@ impl Files {
 }
 
 impl IcebergTable {
-    pub(super) fn new(now: Arc<Now>, id: Option<i64>, schema: SchemaId) -> Result<Self> {
-        let metadata = now.table.metadata();
+    /// The table at its current snapshot, whatever its format version is.
+    ///
+    /// # Errors
+    /// [`sql::ErrorKind::Config`] for a column of a type that the engine does not read.
+    pub(crate) fn current(name: String, table: Table) -> Result<Self> {
+        let metadata = table.metadata();
+        let (id, schema) = (metadata.current_snapshot_id(), metadata.current_schema_id());
+        Self::new(Held::new(name, table), id, schema)
+    }
+
+    pub(super) fn new(held: Held, id: Option<i64>, schema: SchemaId) -> Result<Self> {
+        let metadata = held.table.metadata();
         let version = id.and_then(|id| metadata.snapshot_by_id(id));
         let version = version.map_or(0, |own| own.sequence_number());
         let fields = metadata.schema_by_id(schema);
         let fields = fields.ok_or_else(|| Error::config("a snapshot without its schema"))?;
         let columns = Columns::new(metadata, fields.as_struct().fields().to_vec())?;
-        let location = now.table.metadata_location().unwrap_or_default().to_owned();
+        let location = held
+            .table
+            .metadata_location()
+            .unwrap_or_default()
+            .to_owned();
         Ok(Self {
             snapshot: Snapshot {
-                name: now.name.clone(),
+                name: held.name.clone(),
                 metadata: location,
                 id,
                 version,
@@ -125,7 +164,7 @@ impl IcebergTable {
             },
             schema: Arc::clone(columns.schema()),
             files: Arc::default(),
-            now,
+            held,
         })
     }
 }
@@ -158,7 +197,7 @@ impl TableProvider for IcebergTable {
         filters: &[Expr],
         _limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let load = || Files::load(&self.now, &self.snapshot);
+        let load = || Files::load(&self.held, &self.snapshot);
         let files = self.files.get_or_try_init(load).await.map_err(external)?;
         let candidates: Vec<&Data> = files
             .data
@@ -227,7 +266,5 @@ fn external(error: Error) -> DataFusionError {
 /// What a decoded plan reads: the same metadata file again.
 async fn reopened(snapshot: &Snapshot) -> Result<Files> {
     let table = super::static_table(&snapshot.metadata).await?;
-    let manifests: Arc<Manifests> = Arc::default();
-    let now = Now::new(&snapshot.name, table, manifests, &Arc::default())?;
-    Files::load(&now, snapshot).await
+    Files::load(&Held::new(snapshot.name.clone(), table), snapshot).await
 }
