@@ -4,7 +4,7 @@
 
 mod contract;
 mod crash;
-mod delta;
+pub mod delta;
 mod grow;
 mod iceberg;
 mod vacuum;

@@ -9,5 +9,7 @@ pub mod harness;
 pub(crate) mod iceberg;
 mod keys;
 mod model;
+mod paths;
 pub mod races;
+mod taken_up;
 mod types;

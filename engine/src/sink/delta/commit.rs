@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use deltalake::Path;
 use deltalake::kernel::transaction::{CommitData, TransactionError};
 use deltalake::kernel::{Action, Add, Transaction};
@@ -161,9 +162,7 @@ impl DeltaSink {
             .map(|(partition, next)| Transaction::new(app_id(&self.pipeline, partition), next))
             .collect();
         let operation = proposal.operation.clone();
-        let bytes = CommitData::new(actions, operation, HashMap::new(), positions)
-            .get_bytes()
-            .map_err(|error| Error::internal("a commit cannot be written down").source(error))?;
+        let bytes = self.written_down(actions, operation, positions)?;
         let written = self
             .store
             .write_commit_entry(
@@ -193,6 +192,22 @@ impl DeltaSink {
                 error,
             )),
         })
+    }
+
+    /// The bytes of a commit.
+    pub(super) fn written_down(
+        &self,
+        actions: Vec<Action>,
+        operation: DeltaOperation,
+        positions: Vec<Transaction>,
+    ) -> Result<Bytes> {
+        let bytes = CommitData::new(actions, operation, HashMap::new(), positions)
+            .get_bytes()
+            .map_err(|error| Error::internal("a commit cannot be written down").source(error))?;
+        match &self.files {
+            Some(files) => files.spellings().repeat(bytes),
+            None => Ok(bytes),
+        }
     }
 
     /// Deletes files that certainly belong to no version. Only tidiness: failures are ignored.

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use sql::{Error, ErrorKind, Result};
 
 use super::DeltaSink;
+use super::spelling::Spellings;
 use super::upsert::bounds::{Bounds, bounds_of, row_count};
 use crate::lake::delta::{open_at, partition_value};
 use crate::lake::keys::KeySet;
@@ -41,6 +42,7 @@ pub(super) struct FileList {
     key: Vec<String>,
     loaded: bool,
     live: BTreeMap<String, LiveFile>,
+    spellings: Spellings,
     news: News,
 }
 
@@ -72,6 +74,7 @@ impl FileList {
     pub(super) fn forget(&mut self) {
         self.loaded = false;
         self.live.clear();
+        self.spellings = Spellings::default();
         self.news.unknown = true;
     }
 
@@ -132,6 +135,11 @@ impl FileList {
         Ok(kept
             .map(|((path, file), _)| (path.clone(), file.clone()))
             .collect())
+    }
+
+    /// How the log spells the files' paths.
+    pub(super) fn spellings(&self) -> &Spellings {
+        &self.spellings
     }
 
     fn add(
@@ -263,6 +271,7 @@ impl DeltaSink {
         )]
         let adds: Vec<Add> = views.iter().map(|view| view.add_action()).collect();
         files.live.clear();
+        files.spellings = Spellings::of(state, &adds, &self.path)?;
         files.add(adds, &self.file_schema, &self.partition_by, &self.path)?;
         files.loaded = true;
         Ok(())
@@ -284,9 +293,12 @@ impl DeltaSink {
             if !holds(b"\"add\"") && !holds(b"\"remove\"") {
                 continue;
             }
-            let line: Line = serde_json::from_slice(line).map_err(failed)?;
-            adds.extend(line.add);
-            removes.extend(line.remove);
+            let actions: Line = serde_json::from_slice(line).map_err(failed)?;
+            if let Some(add) = &actions.add {
+                files.spellings.note(&add.path, line).map_err(failed)?;
+            }
+            adds.extend(actions.add);
+            removes.extend(actions.remove);
         }
         for remove in removes {
             files.live.remove(&remove.path);

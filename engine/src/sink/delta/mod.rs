@@ -16,6 +16,7 @@ mod history;
 mod maintain;
 mod metadata;
 mod progress;
+mod spelling;
 mod statistics;
 mod upsert;
 mod write;

@@ -11,7 +11,8 @@
 use std::num::NonZero;
 use std::sync::Arc;
 
-use deltalake::kernel::transaction::{CommitData, TransactionError};
+use bytes::Bytes;
+use deltalake::kernel::transaction::TransactionError;
 use deltalake::kernel::{Action, Add, Remove};
 use deltalake::logstore::CommitOrBytes;
 use deltalake::protocol::DeltaOperation;
@@ -109,7 +110,7 @@ impl DeltaSink {
             while batch.num_rows() > 0 {
                 let (mut file, so_far) = match open.take() {
                     Some(open) => open,
-                    None => (output.compacted(&group.partition, limit)?, 0),
+                    None => (output.compacted(&group.partition, limit), 0),
                 };
                 let fits = usize::try_from(most - so_far).unwrap_or(usize::MAX);
                 let here = batch.slice(0, fits.min(batch.num_rows()));
@@ -143,7 +144,7 @@ impl DeltaSink {
     ) -> Result<()> {
         let mark = Uuid::new_v4().to_string();
         let mut unclear = None;
-        let mut commit: Option<Vec<u8>> = None;
+        let mut commit: Option<Bytes> = None;
         for _ in 0..MAX_ATTEMPTS {
             if commit.is_none() {
                 self.give_up_changed(&mut groups, report).await?;
@@ -189,12 +190,11 @@ impl DeltaSink {
         Ok(())
     }
 
-    async fn try_commit(&self, bytes: &[u8]) -> std::result::Result<(), TransactionError> {
-        let bytes = bytes::Bytes::copy_from_slice(bytes);
+    async fn try_commit(&self, bytes: &Bytes) -> std::result::Result<(), TransactionError> {
         self.store
             .write_commit_entry(
                 self.version + 1,
-                CommitOrBytes::LogBytes(bytes),
+                CommitOrBytes::LogBytes(bytes.clone()),
                 Uuid::new_v4(),
             )
             .await
@@ -240,7 +240,7 @@ impl DeltaSink {
         Ok(())
     }
 
-    fn maintenance_commit(&self, groups: &[Rewritten], target: u64, mark: &str) -> Result<Vec<u8>> {
+    fn maintenance_commit(&self, groups: &[Rewritten], target: u64, mark: &str) -> Result<Bytes> {
         let removes = groups.iter().flat_map(|group| &group.removes).cloned();
         let adds = groups.iter().flat_map(|group| &group.adds).cloned();
         let proposal = Proposal {
@@ -257,10 +257,7 @@ impl DeltaSink {
             .chain(removes.map(Action::Remove))
             .chain(adds.map(Action::Add))
             .collect();
-        CommitData::new(actions, proposal.operation, Default::default(), Vec::new())
-            .get_bytes()
-            .map(Into::into)
-            .map_err(|error| Error::internal("a commit cannot be written down").source(error))
+        self.written_down(actions, proposal.operation, Vec::new())
     }
 }
 
