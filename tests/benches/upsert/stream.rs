@@ -75,14 +75,13 @@ impl Stream {
     fn new(place: Place, rows: i64) -> Self {
         let events = place.folder.join("events.jsonl");
         let pipeline = place.folder.join("pipeline.yaml");
-        let sink = place.yaml().replace('\n', "\n  ");
         let yaml = format!(
             "pipeline: {{ name: stream, trigger: {{ interval: 1s }} }}\n\
              source:\n  type: kafka\n  name: customers\n  bootstrap_servers: file:{}\n  topics: [bench.customers]\n\
              \x20 format: debezium_json\n  columns: |\n    id BIGINT NOT NULL PRIMARY KEY, region TEXT, n BIGINT, name TEXT, amount DOUBLE, note TEXT\n\
-             sink:\n  {}mode: upsert\nobservability: {{ log: {{ format: json }} }}\n",
+             sink:\n  {}  mode: upsert\nobservability: {{ log: {{ format: json }} }}\n",
             events.display(),
-            sink
+            place.yaml()
         );
         fs::write(&pipeline, yaml).expect("a pipeline");
         Self {

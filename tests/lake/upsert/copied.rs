@@ -98,7 +98,7 @@ async fn files_without_the_keys_are_not_read() {
     let bench = Bench::new(Kind::Iceberg, Shape::plain().copied());
     let mut writer = bench.writer().await;
     for start in 0..10 {
-        let ids = start * 5_000..(start + 1) * 5_000;
+        let ids = start * 20_000..(start + 1) * 20_000;
         writer.apply(&change(&many(ids, "eu", 1), &[])).await;
     }
     let size = |file: &PathBuf| std::fs::metadata(file).unwrap().len();

@@ -9,14 +9,13 @@ use arrow::row::{RowConverter, SortField};
 use deltalake::kernel::Add;
 use deltalake::operations::write::writer::{DeltaWriter, WriterConfig};
 use deltalake::table::config::TablePropertiesExt as _;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
 use sql::{Error, Result};
 
 use super::DeltaSink;
 use super::statistics::without_inexact_bounds;
 use crate::lake::cast::Caster;
 use crate::lake::delta::snapshot;
+use crate::lake::encoding;
 use crate::lake::storage::storage_error;
 
 impl DeltaSink {
@@ -26,7 +25,9 @@ impl DeltaSink {
             return Ok(Vec::new());
         }
         let failed = |error| storage_error("write a data file", &self.path, error);
-        let mut writer = self.writer()?;
+        let sample = rows.iter().max_by_key(|batch| batch.num_rows());
+        let sample = sample.ok_or_else(|| Error::internal("no rows were left"))?;
+        let mut writer = self.writer(sample)?;
         for batch in rows.iter().filter(|batch| batch.num_rows() > 0) {
             // By the batch's own columns: the table may have got new ones since it was made.
             let batch = Caster::try_new(batch.schema_ref(), &self.file_schema)?.cast(batch)?;
@@ -41,12 +42,9 @@ impl DeltaSink {
         Ok(files)
     }
 
-    fn writer(&self) -> Result<DeltaWriter> {
-        let level = ZstdLevel::try_new(1)
-            .map_err(|error| Error::internal("zstd has no level 1").source(error))?;
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(level))
-            .build();
+    /// A writer of rows like those of `sample`.
+    fn writer(&self, sample: &RecordBatch) -> Result<DeltaWriter> {
+        let properties = encoding::properties(sample)?.build();
         let indexed = snapshot(&self.table, &self.path)?
             .table_config()
             .num_indexed_cols();

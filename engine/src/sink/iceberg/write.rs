@@ -11,13 +11,12 @@ use iceberg::writer::file_writer::rolling_writer::RollingFileWriterBuilder;
 use iceberg::writer::partitioning::PartitioningWriter as _;
 use iceberg::writer::partitioning::fanout_writer::FanoutWriter;
 use iceberg::writer::{IcebergWriter as _, IcebergWriterBuilder as _};
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
 use sql::{Error, Result};
 use uuid::Uuid;
 
 use super::IcebergSink;
 use crate::lake::cast::Caster;
+use crate::lake::encoding;
 use crate::lake::iceberg::iceberg_error;
 use crate::lake::partition_values::{Locations, Partitions};
 
@@ -36,10 +35,10 @@ impl IcebergSink {
             // By the batch's own columns: the table may have got new ones since it was made.
             .map(|batch| Caster::try_new(batch.schema_ref(), &self.file_schema)?.cast(batch))
             .collect::<Result<Vec<_>>>()?;
-        if batches.is_empty() {
+        let Some(sample) = batches.iter().max_by_key(|batch| batch.num_rows()) else {
             return Ok(Vec::new());
-        }
-        let builder = self.file_writer(None)?;
+        };
+        let builder = self.file_writer(sample, None)?;
         if self
             .table
             .metadata()
@@ -60,8 +59,8 @@ impl IcebergSink {
         Partitions::try_new(metadata.current_schema(), spec, &self.place)
     }
 
-    /// A writer of files that take the place of one of this partition, in the columns that the table has now. It begins another file
-    /// after about `most` bytes.
+    /// A writer of files that take the place of one of this partition, in the columns that the table has now, of rows like those of
+    /// `sample`. It begins another file after about `most` bytes.
     ///
     /// # Errors
     /// [`sql::ErrorKind::Config`] if there is no such partition spec; of the storage.
@@ -69,6 +68,7 @@ impl IcebergSink {
         &self,
         spec: i32,
         partition: &Struct,
+        sample: &RecordBatch,
         most: Option<usize>,
     ) -> Result<FileWriter> {
         let metadata = self.table.metadata();
@@ -80,7 +80,7 @@ impl IcebergSink {
             Arc::clone(metadata.current_schema()),
             partition.clone(),
         );
-        let writer = self.file_writer(most)?.build(Some(key)).await;
+        let writer = self.file_writer(sample, most)?.build(Some(key)).await;
         writer.map_err(|error| self.write_error(error))
     }
 
@@ -89,12 +89,8 @@ impl IcebergSink {
     }
 
     /// A writer that begins another file after about `most` bytes.
-    fn file_writer(&self, most: Option<usize>) -> Result<FileWriterBuilder> {
-        let level = ZstdLevel::try_new(1)
-            .map_err(|error| Error::internal("zstd has no level 1").source(error))?;
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(level))
-            .build();
+    fn file_writer(&self, sample: &RecordBatch, most: Option<usize>) -> Result<FileWriterBuilder> {
+        let properties = encoding::properties(sample)?.build();
         let metadata = self.table.metadata();
         let schema = Arc::clone(metadata.current_schema());
         let locations = Locations::try_new(metadata)

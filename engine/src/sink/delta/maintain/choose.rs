@@ -23,9 +23,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use datafusion::common::ScalarValue;
 
+use crate::lake::encoding::GROUP_ROWS;
 use crate::sink::delta::files::LiveFile;
 use crate::sink::delta::upsert::bounds::Bounds;
-use crate::sink::delta::upsert::output::GROUP_ROWS;
 use crate::sink::delta::upsert::read::BATCH_ROWS;
 
 /// What the open files of one merge may hold in memory, by estimate.

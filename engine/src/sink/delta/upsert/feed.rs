@@ -63,7 +63,7 @@ impl Feed {
     ) -> Result<Vec<AddCDCFile>> {
         let mut files = Vec::new();
         for (partition, waiting) in self.partitions {
-            let mut file = output.feed_file(&partition)?;
+            let mut file = output.feed_file(&partition);
             for (rows, images) in waiting {
                 output.write(&mut file, &rows, Some(&images)).await?;
             }

@@ -1,6 +1,6 @@
 //! Files that a commit adds: rows of one partition each, and the change feed's rows beside them.
 //!
-//! Row groups are small ([`GROUP_ROWS`]) and pages are indexed, so that a later lookup of a few keys reads a few pages. Statistics of
+//! Row groups are small ([`encoding::GROUP_ROWS`]) and pages are indexed, so that a later lookup of a few keys reads a few pages. Statistics of
 //! the key columns are written whatever the table says of others. There are no bloom filters: a batch has more keys between the
 //! bounds of a row group than a filter could rule out, and it would cost more than a byte a row.
 
@@ -15,22 +15,23 @@ use deltalake::kernel::scalars::ScalarExt;
 use deltalake::kernel::{Add, AddCDCFile};
 use deltalake::operations::write::writer::{PartitionWriter, PartitionWriterConfig};
 use deltalake::table::config::TablePropertiesExt as _;
-use deltalake::{DeltaTable, ObjectStore};
+use deltalake::{DeltaResult, DeltaTable, ObjectStore};
 use object_store::prefix::PrefixStore;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
 use sql::{Error, ErrorKind, Result};
+use tokio::sync::mpsc::{self, Receiver};
+use tokio::task::JoinSet;
 
 use crate::lake::delta::snapshot;
+use crate::lake::encoding;
 use crate::lake::storage::storage_error;
 use crate::sink::delta::DeltaSink;
 use crate::sink::delta::files::one;
 use crate::sink::delta::statistics::without_inexact_bounds;
 
-/// Rows of a row group: what a rewrite holds in memory.
-pub(in crate::sink::delta) const GROUP_ROWS: usize = 128 * 1024;
 /// Rows that are encoded at once.
 const CHUNK_ROWS: usize = 8 * 1024;
+/// Chunks that wait to be encoded.
+const AHEAD: usize = 2;
 const FEED_FOLDER: &str = "_change_data";
 const CHANGE_TYPE: &str = "_change_type";
 
@@ -64,7 +65,6 @@ pub(in crate::sink::delta) struct Output {
     /// Columns of data files: the table's without the partition columns.
     columns: SchemaRef,
     feed_columns: SchemaRef,
-    properties: WriterProperties,
     file_size: NonZero<u64>,
     /// Columns that have statistics, if the table's own rule would leave out the key.
     with_statistics: Option<Vec<String>>,
@@ -72,22 +72,42 @@ pub(in crate::sink::delta) struct Output {
     pub(super) feed: bool,
 }
 
-/// A file, or several if it grows too large, of one partition.
+/// A file, or several if it grows too large, of one partition. It is begun with its first rows, and encoded by a task of its own
+/// while the next rows are read.
 pub(in crate::sink::delta) struct OpenFile {
-    writer: PartitionWriter,
+    store: Arc<dyn ObjectStore>,
     columns: SchemaRef,
+    values: Vec<ScalarValue>,
+    folders: bool,
+    /// The partition as the log says it; known when the file is begun.
     partition: HashMap<String, Option<String>>,
+    limit: NonZero<u64>,
+    // Before the channel: the task ends first when a file is given up.
+    encoding: JoinSet<DeltaResult<Vec<Add>>>,
+    rows: Option<mpsc::Sender<Part>>,
+}
+
+/// What the encoding task is told.
+enum Part {
+    Rows(RecordBatch),
+    /// The file is whole. Without this word it is given up.
+    End,
+}
+
+/// Encodes a file to its end.
+async fn encode(mut writer: PartitionWriter, mut parts: Receiver<Part>) -> DeltaResult<Vec<Add>> {
+    loop {
+        match parts.recv().await {
+            Some(Part::Rows(rows)) => writer.write(&rows).await?,
+            Some(Part::End) => return writer.close().await,
+            None => return Ok(Vec::new()),
+        }
+    }
 }
 
 impl Output {
     /// For the table that `sink` has open, with this key.
     pub(in crate::sink::delta) fn new(sink: &DeltaSink, key: &[String]) -> Result<Self> {
-        let level = ZstdLevel::try_new(1)
-            .map_err(|error| Error::internal("zstd has no level 1").source(error))?;
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(level))
-            .set_max_row_group_row_count(Some(GROUP_ROWS))
-            .build();
         let state = snapshot(&sink.table, &sink.path)?;
         let settings = state.table_config();
         let fields = sink.file_schema.fields().iter();
@@ -103,7 +123,6 @@ impl Output {
             partition_by: sink.partition_by.clone(),
             feed_columns: Arc::new(Schema::new(fields)),
             columns,
-            properties,
             file_size: settings.target_file_size(),
             with_statistics,
             feed: settings.enable_change_data_feed(),
@@ -111,14 +130,14 @@ impl Output {
     }
 
     /// A data file of `partition`.
-    pub(super) fn data(&self, partition: &[ScalarValue]) -> Result<OpenFile> {
+    pub(super) fn data(&self, partition: &[ScalarValue]) -> OpenFile {
         let store = Arc::clone(&self.store);
         self.open(partition, true, store, &self.columns, self.file_size)
     }
 
     /// A data file that takes the place of another one. It may grow a little beyond the size that files should have: else a file of
     /// just that size would leave a crumb at each rewrite.
-    pub(super) fn successor(&self, partition: &[ScalarValue]) -> Result<OpenFile> {
+    pub(super) fn successor(&self, partition: &[ScalarValue]) -> OpenFile {
         let store = Arc::clone(&self.store);
         let limit = self.file_size.saturating_add(self.file_size.get() / 4);
         self.open(partition, true, store, &self.columns, limit)
@@ -129,13 +148,13 @@ impl Output {
         &self,
         partition: &[ScalarValue],
         limit: NonZero<u64>,
-    ) -> Result<OpenFile> {
+    ) -> OpenFile {
         let store = Arc::clone(&self.store);
         self.open(partition, true, store, &self.columns, limit)
     }
 
     /// A file of the feed, of `partition`.
-    pub(super) fn feed_file(&self, partition: &[ScalarValue]) -> Result<OpenFile> {
+    pub(super) fn feed_file(&self, partition: &[ScalarValue]) -> OpenFile {
         let folder = PrefixStore::new(Arc::clone(&self.store), FEED_FOLDER);
         let columns = &self.feed_columns;
         self.open(partition, false, Arc::new(folder), columns, self.file_size)
@@ -150,43 +169,53 @@ impl Output {
         store: Arc<dyn ObjectStore>,
         columns: &SchemaRef,
         limit: NonZero<u64>,
-    ) -> Result<OpenFile> {
+    ) -> OpenFile {
+        OpenFile {
+            store,
+            columns: Arc::clone(columns),
+            values: partition.to_vec(),
+            folders,
+            partition: HashMap::new(),
+            limit,
+            encoding: JoinSet::new(),
+            rows: None,
+        }
+    }
+
+    /// Begins a file whose rows are like those of `sample`.
+    fn begin(&self, file: &mut OpenFile, sample: &RecordBatch) -> Result<mpsc::Sender<Part>> {
         let failed = |error| storage_error("write a data file", &self.place, error);
-        let mut texts = HashMap::new();
-        let mut values = Vec::with_capacity(partition.len());
-        for (name, value) in self.partition_by.iter().zip(partition) {
+        let mut values = Vec::with_capacity(file.values.len());
+        for (name, value) in self.partition_by.iter().zip(&file.values) {
             let own = ScalarExt::from_array(one(value)?.as_ref(), 0)
                 .ok_or_else(|| Error::internal("a value that cannot be a partition"))?;
             let text = (!value.is_null()).then(|| ScalarExt::serialize(&own));
-            texts.insert(name.clone(), text);
+            file.partition.insert(name.clone(), text);
             values.push((name.clone(), own));
         }
-        if !folders
-            || !texts
-                .iter()
-                .all(|(name, text)| is_plain(name, text.as_deref()))
-        {
+        let mut texts = file.partition.iter();
+        if !file.folders || !texts.all(|(name, text)| is_plain(name, text.as_deref())) {
             values.clear();
         }
+        let indexed = snapshot(&self.table, &self.place)?
+            .table_config()
+            .num_indexed_cols();
+        let properties = encoding::properties(sample)?.build();
         let config = PartitionWriterConfig::try_new(
-            Arc::clone(columns),
+            Arc::clone(&file.columns),
             values.into_iter().collect(),
-            Some(self.properties.clone()),
-            Some(limit),
+            Some(properties),
+            Some(file.limit),
             Some(CHUNK_ROWS),
             None,
         )
         .map_err(failed)?;
-        let indexed = snapshot(&self.table, &self.place)?
-            .table_config()
-            .num_indexed_cols();
-        let statistics = self.with_statistics.clone();
+        let (store, statistics) = (Arc::clone(&file.store), self.with_statistics.clone());
         let writer = PartitionWriter::try_with_config(store, config, indexed, statistics);
-        Ok(OpenFile {
-            writer: writer.map_err(failed)?,
-            columns: Arc::clone(columns),
-            partition: texts,
-        })
+        let (sender, receiver) = mpsc::channel(AHEAD);
+        file.encoding
+            .spawn(encode(writer.map_err(failed)?, receiver));
+        Ok(sender)
     }
 
     /// Writes rows with the table's columns; for a file of the feed `images` says what each is.
@@ -212,10 +241,30 @@ impl Output {
                 .at(&self.place)
                 .source(error)
         })?;
-        file.writer
-            .write(&batch)
-            .await
-            .map_err(|error| storage_error("write a data file", &self.place, error))
+        let rows = match file.rows.take() {
+            Some(rows) => rows,
+            None => self.begin(file, &batch)?,
+        };
+        if rows.send(Part::Rows(batch)).await.is_err() {
+            // The task has ended, which only an error makes it do.
+            self.encoded(file).await?;
+            return Err(Error::internal("a file ended before its rows"));
+        }
+        file.rows = Some(rows);
+        Ok(())
+    }
+
+    /// What the encoding task says at its end.
+    async fn encoded(&self, file: &mut OpenFile) -> Result<Vec<Add>> {
+        match file.encoding.join_next().await {
+            None => Ok(Vec::new()),
+            Some(Ok(done)) => {
+                done.map_err(|error| storage_error("write a data file", &self.place, error))
+            }
+            Some(Err(error)) => {
+                Err(Error::internal("the writing of a file ended early").source(error))
+            }
+        }
     }
 
     /// Ends a data file; none is there if nothing was written. Adds what was written to `written`.
@@ -248,10 +297,12 @@ impl Output {
         Ok(files)
     }
 
-    async fn end(&self, file: OpenFile) -> Result<Vec<Add>> {
-        let closed = file.writer.close().await;
-        let mut files =
-            closed.map_err(|error| storage_error("write a data file", &self.place, error))?;
+    async fn end(&self, mut file: OpenFile) -> Result<Vec<Add>> {
+        if let Some(rows) = file.rows.take() {
+            // If the task is gone, it says why.
+            let _ = rows.send(Part::End).await;
+        }
+        let mut files = self.encoded(&mut file).await?;
         without_inexact_bounds(&mut files, file.columns.fields())?;
         for written in &mut files {
             written.partition_values.clone_from(&file.partition);

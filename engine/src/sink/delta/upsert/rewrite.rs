@@ -18,6 +18,7 @@ use super::feed::Feed;
 use super::output::{Image, Output};
 use super::plan::{Found, Plan, Step, Work};
 use super::read::Reader;
+use crate::lake::pieces::Pieces;
 
 /// Files that are rewritten at once, at most.
 const PARALLEL: usize = 4;
@@ -142,7 +143,7 @@ impl Rewrite {
 
     async fn rewrite(&mut self, work: &Work) -> Result<()> {
         let mut stored = self.on.reader.rows(&work.path, &work.file, None).await?;
-        let mut file = self.on.output.successor(&work.file.partition)?;
+        let mut file = self.on.output.successor(&work.file.partition);
         let mut steps = work.steps.iter().copied().peekable();
         let mut start = 0_u64;
         while let Some(batch) = stored.next().await? {
@@ -186,44 +187,43 @@ impl Rewrite {
         steps: &[(usize, Step)],
     ) -> Result<RecordBatch> {
         let differs = self.replaced_differ(batch, steps)?;
-        let mut rows = Vec::with_capacity(batch.num_rows());
+        let mut rows = Pieces::of(batch, &self.on.change.rows);
         let (mut events, mut images) = (Vec::new(), Vec::new());
         let counts = &mut self.plan.counts;
         let mut next = 0;
         for ((row, step), differs) in steps.iter().copied().zip(differs) {
-            rows.extend((next..row).map(|row| (0, row)));
             counts.copied += (row - next) as u64;
             next = row + 1;
             match step {
                 Step::Replace(key) if differs => {
                     counts.updated += 1;
-                    rows.push((1, key as usize));
+                    rows.replace(row, key as usize);
                     events.extend([(0, row), (1, key as usize)]);
                     images.extend([Image::Before, Image::After]);
                 }
                 Step::Replace(_) => {
                     counts.copied += 1;
-                    rows.push((0, row));
                 }
                 Step::Delete => {
                     counts.deleted += 1;
+                    rows.leave_out(row);
                     events.push((0, row));
                     images.push(Image::Delete);
                 }
                 // Counted, and its other image written, where it arrives.
                 Step::Move => {
+                    rows.leave_out(row);
                     events.push((0, row));
                     images.push(Image::Before);
                 }
             }
         }
-        rows.extend((next..batch.num_rows()).map(|row| (0, row)));
         counts.copied += (batch.num_rows() - next) as u64;
         if self.on.output.feed && !events.is_empty() {
             let events = mixed(&[batch, &self.on.change.rows], &events)?;
             self.feed.push(&work.file.partition, events, images);
         }
-        mixed(&[batch, &self.on.change.rows], &rows)
+        rows.together()
     }
 
     /// For each step whether it replaces a row by another one.
@@ -273,7 +273,7 @@ impl Rewrite {
     pub(super) async fn place(&mut self, keys: Vec<u32>) -> Result<()> {
         for keys in self.by_partition(keys) {
             let Some(first) = keys.first() else { continue };
-            let mut file = self.on.output.data(self.on.change.partition(*first))?;
+            let mut file = self.on.output.data(self.on.change.partition(*first));
             let rows = self.on.change.take(&keys)?;
             self.on.output.write(&mut file, &rows, None).await?;
             let written = &mut self.plan.written;

@@ -54,7 +54,7 @@ impl Rewrite {
         moved: &mut Vec<u32>,
     ) -> Result<()> {
         let mut stored = self.on.reader.rows(path, file, None).await?;
-        let mut feed = self.on.output.feed_file(&file.partition)?;
+        let mut feed = self.on.output.feed_file(&file.partition);
         while let Some(batch) = stored.next().await? {
             let columns = key.iter().map(|name| batch.column_by_name(name).cloned());
             let columns: Option<Vec<ArrayRef>> = columns.collect();

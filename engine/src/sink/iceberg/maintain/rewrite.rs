@@ -99,7 +99,7 @@ pub(super) async fn rewrite(
 async fn deleted(reader: &LakeReader, group: &Group) -> Result<HashMap<String, Vec<u64>>> {
     let mut deleted: HashMap<String, Vec<u64>> = HashMap::new();
     for delete in &group.deletes {
-        let found = positions::read(reader, &delete.file).await?;
+        let found = positions::read(reader, delete).await?;
         for file in group.files.iter().filter(|file| delete.applies_to(file)) {
             if let Some(rows) = found.get(&file.path) {
                 let own = deleted.entry(file.path.clone()).or_default();
@@ -134,7 +134,7 @@ async fn write(
             continue;
         }
         if writer.is_none() {
-            let opened = sink.successor(group.spec, &group.partition, Some(target));
+            let opened = sink.successor(group.spec, &group.partition, &batch, Some(target));
             writer = Some(opened.await?);
         }
         if let Some(writer) = &mut writer {

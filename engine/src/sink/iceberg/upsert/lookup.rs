@@ -40,10 +40,8 @@ pub(super) struct Found<'s> {
     pub(super) hits: Vec<Hit>,
     /// Rows that are deleted already, ascending.
     pub(super) deleted: Vec<u64>,
-    /// Those of them that are in delete files of this data file alone.
-    pub(super) own: Vec<u64>,
-    /// These delete files.
-    pub(super) replaceable: Vec<&'s str>,
+    /// The delete files of this data file alone, and the rows in each.
+    pub(super) own: Vec<(&'s str, Vec<u64>)>,
 }
 
 impl Lookup<'_> {
@@ -146,9 +144,9 @@ impl Lookup<'_> {
     async fn positions<'s>(
         &self,
         path: &'s str,
-        file: &'s LiveFile,
+        delete: &'s LiveDelete,
     ) -> Result<(&'s str, Positions)> {
-        Ok((path, positions::read(self.reader, file).await?))
+        Ok((path, positions::read(self.reader, delete).await?))
     }
 
     /// Reads the delete files of the files that were hit. One that is about several data files is read once.
@@ -162,13 +160,13 @@ impl Lookup<'_> {
         for (at, (file, _)) in hit.iter().enumerate() {
             wanted.extend(index.of(file).map(|delete| (at, delete)));
         }
-        let paths: HashMap<&str, &LiveFile> = wanted
+        let paths: HashMap<&str, &LiveDelete> = wanted
             .iter()
-            .map(|(_, delete)| (delete.file.path.as_str(), &delete.file))
+            .map(|(_, delete)| (delete.file.path.as_str(), *delete))
             .collect();
         let mut reading = Vec::with_capacity(paths.len());
-        for (path, file) in paths {
-            reading.push(self.positions(path, file));
+        for (path, delete) in paths {
+            reading.push(self.positions(path, delete));
         }
         let read: HashMap<&str, Positions> = futures::stream::iter(reading)
             .buffer_unordered(PARALLEL)
@@ -181,7 +179,6 @@ impl Lookup<'_> {
                 hits,
                 deleted: Vec::new(),
                 own: Vec::new(),
-                replaceable: Vec::new(),
             })
             .collect();
         for (at, delete) in wanted {
@@ -193,12 +190,12 @@ impl Lookup<'_> {
             let positions = positions.map_or(&[][..], Vec::as_slice);
             found.deleted.extend(positions);
             if delete.is_only_about(found.file) {
-                found.own.extend(positions);
-                found.replaceable.push(&delete.file.path);
+                found.own.push((&delete.file.path, positions.to_vec()));
             }
         }
         for found in &mut found {
-            found.deleted.sort_unstable();
+            // Each file's are sorted: the stable sort merges them.
+            found.deleted.sort();
             found.deleted.dedup();
             let deleted = &found.deleted;
             found

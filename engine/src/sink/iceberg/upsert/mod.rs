@@ -6,9 +6,10 @@
 //! to new data files; copied on write, the files that were hit are written anew ([`rewrite`]). A table may be changed in both ways
 //! one after the other.
 //!
-//! A data file has at most one delete file of ours: it takes up the positions of the one before, which goes. A data file whose
-//! rows are all deleted goes too, with its deletes. So what readers and later batches have to look at follows the rows that are
-//! there, not the number of commits. Deletes of other writers that are about several data files are left as they are.
+//! A data file has one delete file of ours, or a few: a new one takes up the positions of those before that are not much larger
+//! ([`positions::merged`]), which go. A data file whose rows are all deleted goes too, with its deletes. So what readers and later
+//! batches have to look at follows the rows that are there, not the number of commits. Deletes of other writers that are about
+//! several data files are left as they are.
 //!
 //! If another writer was faster, what it did decides: while the files that we delete from and all the deletes that we saw are
 //! still there, nobody else deleted from these files, and the data files that came have none of the keys, the same files are
@@ -365,16 +366,15 @@ impl IcebergUpsert {
     /// Deletes the rows found in one data file.
     async fn delete_rows(&self, found: &Found<'_>, plan: &mut Plan) -> Result<()> {
         let gone = found.deleted.len() + found.hits.len();
-        let replaced = found.replaceable.iter().map(|path| (*path).to_owned());
-        plan.changes.removed.extend(replaced);
+        let own = || found.own.iter().map(|(path, _)| (*path).to_owned());
         if gone as u64 >= found.file.rows {
             plan.changes.removed.insert(found.file.path.clone());
+            plan.changes.removed.extend(own());
             return Ok(());
         }
         let hits = found.hits.iter().map(|hit| hit.row);
-        let mut rows: Vec<u64> = found.own.iter().copied().chain(hits).collect();
-        rows.sort_unstable();
-        rows.dedup();
+        let (rows, replaced) = positions::merged(hits.collect(), &found.own);
+        plan.changes.removed.extend(replaced);
         let written =
             positions::write(&self.sink.table, &self.sink.place, found.file, &rows).await?;
         plan.changes.added.push((written, found.file.spec));

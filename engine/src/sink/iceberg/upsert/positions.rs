@@ -29,6 +29,31 @@ use crate::lake::partition_values::Locations;
 
 /// Rows that are encoded at once.
 const BATCH_ROWS: usize = 64 * 1024;
+/// A delete file of so many rows costs little more than an empty one.
+const SMALL: usize = 32 * 1024;
+/// How many times as large as the new one a delete file may be that is taken up.
+const LARGER: usize = 4;
+
+/// The rows of a new delete file that deletes `rows`, ascending, and the paths of those of the data file's `own` that it takes up.
+///
+/// Those that are much larger stay, so that a row is written a few times in all and not by each commit; each of them is more than
+/// [`LARGER`] times the next, so that there are few.
+pub(super) fn merged(mut rows: Vec<u64>, own: &[(&str, Vec<u64>)]) -> (Vec<u64>, Vec<String>) {
+    let mut smallest_first: Vec<_> = own.iter().collect();
+    smallest_first.sort_by_key(|(_, positions)| positions.len());
+    let mut replaced = Vec::new();
+    for (path, positions) in smallest_first {
+        if positions.len() > SMALL.max(rows.len().saturating_mul(LARGER)) {
+            break;
+        }
+        rows.extend(positions);
+        replaced.push((*path).to_owned());
+    }
+    // Each file's are sorted: the stable sort merges them.
+    rows.sort();
+    rows.dedup();
+    (rows, replaced)
+}
 
 /// Writes the file that deletes the rows `positions` (ascending) of `data`. It is no part of the table until it is committed.
 /// Memory: the whole file, a few bytes a position.
@@ -111,8 +136,10 @@ fn encode(path: &str, positions: &[u64]) -> Result<Vec<u8>> {
         .build();
     let mut writer =
         ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties)).map_err(failed)?;
+    let all =
+        StringArray::from_iter_values(std::iter::repeat_n(path, positions.len().min(BATCH_ROWS)));
     for chunk in positions.chunks(BATCH_ROWS) {
-        let paths = StringArray::from_iter_values(chunk.iter().map(|_| path));
+        let paths = all.slice(0, chunk.len());
         let numbers = chunk
             .iter()
             .map(|position| i64::try_from(*position))

@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use std::iter::Peekable;
 
 use arrow::array::{RecordBatch, UInt32Array};
-use arrow::compute::{interleave_record_batch, take_record_batch};
+use arrow::compute::take_record_batch;
 use iceberg::spec::Struct;
 use iceberg::writer::IcebergWriter as _;
 use sql::{Error, Result};
@@ -22,6 +22,7 @@ use super::read::Rows;
 use super::{IcebergUpsert, Plan};
 use crate::lake::cast::Caster;
 use crate::lake::locate::Hit;
+use crate::lake::pieces::Pieces;
 use crate::lake::same::Same;
 use crate::sink::iceberg::write::FileWriter;
 
@@ -159,7 +160,7 @@ impl<'a> Rewrite<'a> {
             let writer = match &mut writer {
                 Some(writer) => writer,
                 None => writer.insert(
-                    sink.successor(found.file.spec, &found.file.partition, None)
+                    sink.successor(found.file.spec, &found.file.partition, &rows, None)
                         .await?,
                 ),
             };
@@ -177,7 +178,7 @@ impl<'a> Rewrite<'a> {
         }
         let removed = &mut self.plan.changes.removed;
         removed.insert(found.file.path.clone());
-        removed.extend(found.replaceable.iter().map(|path| (*path).to_owned()));
+        removed.extend(found.own.iter().map(|(path, _)| (*path).to_owned()));
         Ok(())
     }
 
@@ -239,23 +240,15 @@ impl<'a> Rewrite<'a> {
         if steps.iter().all(kept) {
             return Ok(batch);
         }
-        let mut rows = Vec::with_capacity(batch.num_rows());
-        let mut next = 0;
+        let mut rows = Pieces::of(&batch, &self.rows);
         for (row, step) in steps {
-            rows.extend((next..*row).map(|row| (0, row)));
-            next = row + 1;
             match step {
-                Step::Keep => rows.push((0, *row)),
-                Step::Replace(key) => rows.push((1, *key as usize)),
-                Step::Drop => {}
+                Step::Keep => {}
+                Step::Replace(key) => rows.replace(*row, *key as usize),
+                Step::Drop => rows.leave_out(*row),
             }
         }
-        rows.extend((next..batch.num_rows()).map(|row| (0, row)));
-        if rows.is_empty() {
-            return Ok(batch.slice(0, 0));
-        }
-        interleave_record_batch(&[&batch, &self.rows], &rows)
-            .map_err(|error| Error::internal("rows cannot be put together").source(error))
+        rows.together()
     }
 }
 
