@@ -64,6 +64,23 @@ fn it_compacts_and_expires_and_says_so() {
         expired.stdout
     );
     assert_eq!(case.rows(ICEBERG_TABLE), rows);
+    // What expired cannot be asked for any more, and that is said.
+    for args in [
+        &["changes", "customers", "--from", "1", "--to", "2"][..],
+        &[
+            "sql",
+            "-c",
+            "SELECT * FROM table_changes('customers', 1, 2)",
+        ],
+        &["sql", "-c", "SELECT * FROM at('customers', 1)"],
+    ] {
+        let words = [
+            "version 1 has expired: the table no longer has its snapshot",
+            "at: iceberg.analytics.customers",
+            "keep snapshots longer than readers stand still",
+        ];
+        assert_says(&case.call(args), 4, &words);
+    }
     assert!(rows <= SHIPPED_ROWS && rows > 0);
     // It goes on where it stood.
     assert_says(&case.call(&RUN), 0, &[]);

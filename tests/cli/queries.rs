@@ -351,7 +351,7 @@ fn tables_are_listed_and_described() {
         "logical_plan",
         "physical_plan",
         "projection=[customer_id",
-        "IcebergTableScan",
+        "IcebergScanExec",
     ] {
         assert!(outcome.stdout.contains(word), "{}", outcome.stdout);
     }

@@ -133,8 +133,44 @@ fn postgres_orders_into_delta_and_customers_into_iceberg_are_the_tables_through_
     broker.wait_for(POSTGRES.topic, changed + 4, SEEN);
     run(&flows, &broker, warehouse.path());
     check();
+    the_topic_is_asked(&broker, changed);
 
     assert_a_run_adds_nothing(POSTGRES, &flows, &broker, warehouse.path());
+}
+
+/// `kafka()` reads the offsets that it is asked for from the broker; the last four are those of [`TRUNCATED`].
+fn the_topic_is_asked(broker: &Broker, changed: usize) {
+    let end = json!([
+        {"_op": "t", "order_id": null}, {"_op": "c", "order_id": 5}, {"_op": "c", "order_id": 6}, {"_op": "u", "order_id": 6}
+    ]);
+    for (arguments, expected) in [
+        ("-4".to_owned(), end.clone()),
+        (format!("{changed}, {}", changed + 3), end.clone()),
+        (changed.to_string(), end.clone()),
+        (format!("{changed}, 'follow'"), end),
+        (
+            format!("{}, {}", changed + 1, changed + 1),
+            json!([{"_op": "c", "order_id": 5}]),
+        ),
+        ("'latest'".to_owned(), json!([])),
+    ] {
+        let sql = format!(
+            "SELECT _op, order_id FROM kafka('{}', {arguments}) LIMIT 4",
+            POSTGRES.topic
+        );
+        let file = POSTGRES.file();
+        let said = Engine::new(["sql", &file, "--format", "json", "-c", &sql])
+            .env("KAFKA_BROKERS", broker.bootstrap())
+            .run(SEEN)
+            .expect_code(0)
+            .stdout;
+        let rows: Value = serde_json::from_str(&said).unwrap_or_else(|_| {
+            said.lines()
+                .map(|line| serde_json::from_str::<Value>(line).expect("a row"))
+                .collect()
+        });
+        assert_eq!(rows, expected, "{sql}");
+    }
 }
 
 /// A truncate and what comes after it, on both databases: 1 truncate, 2 inserts, 1 update.

@@ -34,7 +34,8 @@ fn event(offset: i64, fields: &[Value], row: &Value) -> String {
     .to_string()
 }
 
-fn events() -> [String; 2] {
+/// A row, and one of a schema with four columns more.
+pub fn events() -> [String; 2] {
     let id = field("id", "int64", false);
     let money = json!({"field": "d", "type": "bytes", "optional": true, "version": 1,
         "name": "org.apache.kafka.connect.data.Decimal", "parameters": {"scale": "2", "connect.decimal.precision": "10"}});

@@ -1,6 +1,6 @@
 //! `mode: upsert` through the real binary: whatever the batches and restarts, the target is the source's table.
 
-mod defaults;
+pub mod defaults;
 mod feed;
 mod fixtures;
 mod policies;

@@ -217,3 +217,67 @@ fn captured_topics_go_from_iceberg_to_delta_and_back() {
         round_trip(Kind::Iceberg, Kind::Delta, topic, batch);
     }
 }
+
+/// A column that comes to the source's table comes to the target, whether it comes between two runs or within one.
+#[test]
+fn a_new_column_goes_from_table_to_table() {
+    let readers = need!(Readers::ready());
+    for (first, second) in [(Kind::Delta, Kind::Iceberg), (Kind::Iceberg, Kind::Delta)] {
+        for between_runs in [true, false] {
+            let lake = Lake::new();
+            let messages = lake.path().join("messages.jsonl");
+            let [old, new] = crate::upsert::defaults::events();
+            lake.of_messages("one", first, &messages, "  topics: [pg.public.t]\n", "");
+            lake.of_table("two", second, ("one", first), "  key: [id]\n", "");
+            if between_runs {
+                fs::write(&messages, format!("{old}\n")).expect("a temporary folder");
+                for name in ["one", "two"] {
+                    lake.run(name, 1).expect_code(0);
+                }
+            }
+            fs::write(&messages, format!("{old}\n{new}\n")).expect("a temporary folder");
+            for name in ["one", "two"] {
+                lake.run(name, 1).expect_code(0);
+            }
+            let rows = lake.rows(&readers, "two", second, "id");
+            assert_eq!(rows, lake.rows(&readers, "one", first, "id"));
+            assert_eq!(
+                (&rows["1"]["x"], &rows["2"]["x"]),
+                (&Value::Null, &7.into())
+            );
+        }
+    }
+}
+
+/// A Delta table without a change feed is read by comparing its versions, if the pipeline says so.
+#[test]
+fn a_table_without_a_feed_is_compared() {
+    let readers = need!(Readers::ready());
+    let lake = Lake::new();
+    let topic = &TOPICS[0];
+    let key = format!("  key: [{}]\n", topic.key);
+    let source = topic.source;
+    let place = "  type: delta\n  path: one\n  table_properties: { delta.enableChangeDataFeed: \"false\" }\n";
+    let yaml = format!(
+        "pipeline: {{ name: one }}\nsource:\n  type: kafka\n  name: t\n  bootstrap_servers: file:{}\n{source}sink:\n{place}  mode: upsert\n",
+        fixture(topic.messages).display(),
+    );
+    lake.write("one", &yaml);
+    lake.run("one", 200).expect_code(0);
+    lake.of_table(
+        "two",
+        Kind::Iceberg,
+        ("one", Kind::Delta),
+        &format!("{key}  start: earliest\n"),
+        "",
+    );
+    let refused = lake.run("two", 100);
+    refused
+        .expect_code(2)
+        .expect_words(&["change data feed", "on_missing_feed"]);
+    let source = format!("{key}  start: earliest\n  on_missing_feed: diff\n");
+    lake.of_table("two", Kind::Iceberg, ("one", Kind::Delta), &source, "");
+    lake.run("two", 100).expect_code(0);
+    let rows = lake.rows(&readers, "two", Kind::Iceberg, topic.key);
+    assert_eq!(rows, lake.rows(&readers, "one", Kind::Delta, topic.key));
+}

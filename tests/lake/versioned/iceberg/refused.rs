@@ -47,7 +47,16 @@ async fn versions_whose_base_has_expired_say_which_are_there() {
         (3, 3),
         "2 deletes from what is gone"
     );
-    for version in [1, 2] {
+    for (version, why) in [
+        (
+            1,
+            "version 1 has expired: the table no longer has its snapshot",
+        ),
+        (
+            2,
+            "the changes of version 2 cannot be read: the snapshot before it has expired",
+        ),
+    ] {
         let error = table
             .changes(version, &Wanted::default())
             .await
@@ -56,9 +65,7 @@ async fn versions_whose_base_has_expired_say_which_are_there() {
         assert_eq!(error.kind(), ErrorKind::DataLoss, "{}", error.report());
         assert_eq!(
             error.to_string(),
-            format!(
-                "the changes of version {version} cannot be read: the snapshot before it has expired, at lake.analytics.customers; expected versions 3 to 3"
-            )
+            format!("{why}, at lake.analytics.customers; expected versions 3 to 3")
         );
     }
     assert_eq!(

@@ -4,6 +4,9 @@ use iceberg::spec::{FormatVersion, Operation, SnapshotRef, TableMetadata};
 use sql::versioned::{Readable, Size, Version};
 use sql::{Error, ErrorKind, Result};
 
+/// What to do when a version is gone.
+const LATER: &str = "Start again from a version that is there, or from the whole table; keep snapshots longer than readers stand still.";
+
 /// The ancestry of the main branch, as far as the metadata has it.
 #[derive(Debug, Clone)]
 pub(super) struct History {
@@ -167,11 +170,13 @@ impl History {
     pub(super) fn expired(&self, number: i64) -> Error {
         Error::new(
             ErrorKind::DataLoss,
-            format!("the changes of version {number} cannot be read: the snapshot before it has expired"),
+            format!(
+                "the changes of version {number} cannot be read: the snapshot before it has expired"
+            ),
         )
         .at(&self.place)
         .expected(self.shown_range())
-        .remedy("Start again from a version that is there, or from the whole table; keep snapshots longer than readers stand still.")
+        .remedy(LATER)
     }
 
     fn absent(&self, number: i64) -> Error {
@@ -183,7 +188,13 @@ impl History {
                 .expected(self.shown_range());
         }
         if before && number < self.last() {
-            return self.expired(number);
+            return Error::new(
+                ErrorKind::DataLoss,
+                format!("version {number} has expired: the table no longer has its snapshot"),
+            )
+            .at(&self.place)
+            .expected(self.shown_range())
+            .remedy(LATER);
         }
         let why = if self.left.contains(&number) || number > self.last() {
             "the table was rolled back to before it, or it is of another branch"
