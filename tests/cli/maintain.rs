@@ -66,13 +66,14 @@ fn it_compacts_and_expires_and_says_so() {
     assert_eq!(case.rows(ICEBERG_TABLE), rows);
     // What expired cannot be asked for any more, and that is said.
     for args in [
-        &["changes", "customers", "--from", "1", "--to", "2"][..],
+        &["changes", "customers", FILE, "--from", "1", "--to", "2"][..],
         &[
             "sql",
+            FILE,
             "-c",
             "SELECT * FROM table_changes('customers', 1, 2)",
         ],
-        &["sql", "-c", "SELECT * FROM at('customers', 1)"],
+        &["sql", FILE, "-c", "SELECT * FROM at('customers', 1)"],
     ] {
         let words = [
             "version 1 has expired: the table no longer has its snapshot",

@@ -1,5 +1,6 @@
 //! Columns that come with a default: the source's older rows have it, and no event says so.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use serde_json::{Value, json};
@@ -56,14 +57,14 @@ pub fn events() -> [String; 2] {
     ]
 }
 
-fn pipeline(format: Format, events: &[String]) -> Pipeline {
+fn pipeline(format: Format, events: &[String], sink: &str) -> Pipeline {
     let pipeline = Pipeline::into_format(
         format,
         "docs.schema.jsonl",
         TOPIC,
         "  resends: keep\n",
         "",
-        "",
+        sink,
     );
     let file = pipeline.folder.path().join("p.yaml");
     let yaml = fs::read_to_string(&file).expect("a file");
@@ -83,19 +84,57 @@ fn write(pipeline: &Pipeline, events: &[String]) {
     fs::write(messages, events.join("\n") + "\n").expect("a temporary folder");
 }
 
-const WARNED: [&str; 3] = [
+const CURES: [&str; 3] = [
     "SET x = 5 WHERE x IS NULL",
     "SET d = 5.00 WHERE d IS NULL",
     "SET t = 'it''s' WHERE t IS NULL",
 ];
 
+/// The old row has the defaults, and the new one what was sent: its null, too.
+fn are_filled(rows: &BTreeMap<String, Value>) {
+    let (old, new) = (&rows["1"], &rows["2"]);
+    assert_eq!(
+        (&old["x"], &old["t"], &old["y"]),
+        (&json!(5), &json!("it's"), &Value::Null)
+    );
+    assert_eq!(old["d"].to_string().trim_matches('"'), "5.00");
+    assert_eq!(
+        (&new["x"], &new["d"], &new["t"], &new["y"]),
+        (&json!(7), &Value::Null, &json!("new"), &json!(1))
+    );
+}
+
+/// Within a run, and where the column came while nobody ran.
 #[test]
-fn a_column_that_comes_with_a_default_is_warned_of_once() {
+fn rows_that_are_there_get_the_default_of_a_column_that_comes() {
+    let readers = need!(Readers::ready());
+    for format in Format::ALL {
+        for between_runs in [false, true] {
+            let events = events();
+            let pipeline = pipeline(format, &events, "");
+            if between_runs {
+                write(&pipeline, &events[..1]);
+                pipeline.run(1_000).expect_code(0);
+                write(&pipeline, &events);
+            }
+            let run = pipeline.run(1_000).expect_code(0);
+            let run = run.expect_words(&["rows that are there get it", "d, t, x"]);
+            assert!(!run.stderr.contains("IS NULL"), "{}", run.stderr);
+            are_filled(&pipeline.rows(&readers, "id"));
+            let again = pipeline.run(1_000).expect_code(0);
+            assert!(!again.stderr.contains("default"), "{}", again.stderr);
+            are_filled(&pipeline.rows(&readers, "id"));
+        }
+    }
+}
+
+#[test]
+fn a_default_is_only_told_if_the_pipeline_says_so() {
     let readers = need!(Readers::ready());
     for format in [Format::Delta, Format::Iceberg] {
-        let pipeline = pipeline(format, &events());
+        let pipeline = pipeline(format, &events(), "  backfill: never\n");
         let first = pipeline.run(1_000).expect_code(0);
-        let first = first.expect_words(&WARNED);
+        let first = first.expect_words(&CURES);
         assert!(!first.stderr.contains("SET y ="), "it has no default");
         let rows = pipeline.rows(&readers, "id");
         assert_eq!(
@@ -106,15 +145,66 @@ fn a_column_that_comes_with_a_default_is_warned_of_once() {
     }
 }
 
-/// The column came while nobody ran: the table gets it when it is opened.
+/// Connectors send 0, an empty text or the epoch for `DEFAULT now()` and the like.
 #[test]
-fn a_column_that_came_in_between_is_warned_of_at_start() {
+fn what_may_be_a_function_is_a_default_only_if_the_pipeline_says_so() {
+    let readers = need!(Readers::ready());
+    let id = field("id", "int64", false);
+    let came = [
+        id.clone(),
+        with_default(field("zero", "int32", false), &json!(0)),
+        with_default(field("blank", "string", false), &json!("")),
+        with_default(field("one", "int32", false), &json!(1)),
+    ];
+    let events = [
+        event(0, &[id], &json!({"id": 1})),
+        event(
+            1,
+            &came,
+            &json!({"id": 2, "zero": 3, "blank": "b", "one": 4}),
+        ),
+    ];
     for format in [Format::Delta, Format::Iceberg] {
-        let events = events();
-        let pipeline = pipeline(format, &events[..1]);
-        let first = pipeline.run(1_000).expect_code(0);
-        assert!(!first.stderr.contains("IS NULL"));
-        write(&pipeline, &events);
-        pipeline.run(1_000).expect_code(0).expect_words(&WARNED);
+        let careful = pipeline(format, &events, "");
+        let run = careful.run(1_000).expect_code(0);
+        run.expect_words(&[
+            "SET zero = 0 WHERE zero IS NULL",
+            "SET blank = ''",
+            "sink.backfill: always",
+        ]);
+        let rows = careful.rows(&readers, "id");
+        assert_eq!(
+            (&rows["1"]["zero"], &rows["1"]["blank"], &rows["1"]["one"]),
+            (&Value::Null, &Value::Null, &json!(1))
+        );
+        let always = pipeline(format, &events, "  backfill: always\n");
+        always.run(1_000).expect_code(0);
+        let rows = always.rows(&readers, "id");
+        assert_eq!(
+            (&rows["1"]["zero"], &rows["1"]["blank"], &rows["1"]["one"]),
+            (&json!(0), &json!(""), &json!(1))
+        );
+    }
+}
+
+/// Killed after the note, before and after the commit of the filled files: the next run goes on.
+#[test]
+fn a_kill_in_between_loses_no_default() {
+    let readers = need!(Readers::ready());
+    for format in [Format::Delta, Format::Iceberg] {
+        for point in ["before_backfill", "after_backfill"] {
+            let pipeline = pipeline(format, &events(), "");
+            let killed = pipeline
+                .engine(&["run", "--once", "p.yaml"])
+                .env("ENGINE_FAILPOINT", point)
+                .run(super::RUN);
+            assert!(
+                killed.end().contains("signal: 9"),
+                "{point}: {}",
+                killed.stderr
+            );
+            pipeline.run(1_000).expect_code(0);
+            are_filled(&pipeline.rows(&readers, "id"));
+        }
     }
 }

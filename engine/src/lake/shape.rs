@@ -13,6 +13,8 @@ pub enum Missing {
     Refuse,
     /// They are added before the first write.
     Add,
+    /// They will be added by [`crate::sink::Sink::evolve`], before the first write.
+    Later,
 }
 
 /// Checks that rows of `target` (what the SQL returns, mapped to the format's types) fit into `table`.
@@ -40,7 +42,7 @@ pub(crate) fn check_shape(
                     ));
                 }
             }
-            None if missing == Missing::Add => {}
+            None if missing != Missing::Refuse => {}
             None => differences.push(format!(
                 "`{}` ({}) is not in the table",
                 field.name(),
@@ -144,12 +146,4 @@ pub(crate) fn same_partitions(there: &[String], wanted: &[String], place: &str) 
     ))
     .at(place)
     .remedy("Make `sink.partition_by` equal to the table's partitions, leave it out, or write to another table."))
-}
-
-/// The columns of `after` that `before` has not.
-pub(crate) fn names_added(before: &Schema, after: &Schema) -> Vec<String> {
-    let new = after.fields().iter().map(|field| field.name());
-    new.filter(|name| before.column_with_name(name).is_none())
-        .cloned()
-        .collect()
 }

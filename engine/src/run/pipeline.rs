@@ -94,16 +94,18 @@ impl Pipeline {
         let retry = |what| Retry::at_start(what, &stop, &observer);
         let transform = attempt!(retry("opening the lookups"), plan(&spec, &schema));
         observer.phase("opening the table");
-        let missing = match spec.pipeline.schema_change {
-            SchemaChange::Evolve => Missing::Add,
-            SchemaChange::Ignore | SchemaChange::Fail => Missing::Refuse,
+        let missing = match (spec.pipeline.schema_change, spec.sink.mode) {
+            (SchemaChange::Evolve, Mode::Append) => Missing::Add,
+            (SchemaChange::Evolve, Mode::Upsert { .. }) => Missing::Later,
+            (SchemaChange::Ignore | SchemaChange::Fail, _) => Missing::Refuse,
         };
-        let sink = attempt!(
+        let mut sink = attempt!(
             retry("opening the table"),
             open_target(&spec, &transform, feed.key(), missing)
         );
-        if let Target::Upsert(sink) = &sink {
-            defaults::warn(&spec.sink, sink.added(), &feed.defaults(), &transform)?;
+        if let Target::Upsert(sink) = &mut sink {
+            let (sink, known) = (sink.as_mut(), feed.defaults());
+            defaults::add_columns(&spec.sink, sink, &known, &transform, retry).await?;
         }
         let parts = Parts {
             feed,

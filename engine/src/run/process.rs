@@ -20,7 +20,6 @@ use super::retry::{Retry, attempt};
 use crate::clock;
 use crate::lake;
 use crate::lake::cast::Caster;
-use crate::lake::shape::names_added;
 use crate::maintain::{Policy, Report};
 use crate::quality::rules::{Judged, RuleCount};
 use crate::resend::WindowStore;
@@ -161,21 +160,22 @@ impl Processor {
         defaults: &BTreeMap<String, String>,
         stop: &CancellationToken,
     ) -> Result<()> {
-        let before = self.target.sink().schema();
-        let retry = Retry::for_ever("adding columns", stop, &self.observer);
-        attempt!(
-            retry,
-            self.target.sink_mut().evolve(transform.output_schema())
-        );
+        let retry = |what| Retry::for_ever(what, stop, &self.observer);
+        match &mut self.target {
+            Target::Append(sink) => attempt!(
+                retry("adding columns"),
+                sink.evolve(transform.output_schema())
+            ),
+            Target::Upsert(sink) => {
+                let (spec, sink) = (&self.spec.sink, sink.as_mut());
+                defaults::add_columns(spec, sink, defaults, &transform, retry).await?;
+            }
+        }
         let key = match &self.shape {
             Shape::Append(_) => Vec::new(),
             Shape::Upsert(plan) => plan.key().to_vec(),
         };
         self.shape = shape(&self.spec, &transform, &self.target, &key)?;
-        if matches!(self.shape, Shape::Upsert(_)) {
-            let added = names_added(&before, &self.target.sink().schema());
-            defaults::warn(&self.spec.sink, &added, defaults, &transform)?;
-        }
         self.transform = transform;
         Ok(())
     }

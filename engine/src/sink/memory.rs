@@ -18,6 +18,7 @@ use super::{Fetched, Receipt, Sink, UpsertSink};
 use crate::lake::cast::Caster;
 use crate::lake::keys::KeySet;
 use crate::lake::shape::added_columns;
+use crate::sink::backfill::Backfill;
 
 /// What goes wrong at the next write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +41,7 @@ struct State {
     version: i64,
     fault: Option<Fault>,
     files: BTreeMap<String, Bytes>,
+    backfill: Backfill,
 }
 
 impl MemoryTable {
@@ -52,6 +54,7 @@ impl MemoryTable {
             version: 0,
             fault: None,
             files: BTreeMap::new(),
+            backfill: Backfill::default(),
         })))
     }
 
@@ -316,6 +319,28 @@ impl Sidecar for MemoryTable {
 impl UpsertSink for MemorySink {
     fn key(&self) -> &[String] {
         &self.key
+    }
+
+    async fn note_backfill(&mut self, values: &Backfill) -> Result<()> {
+        let mut state = self.table.0.lock();
+        state.backfill = std::mem::take(&mut state.backfill).and(values);
+        Ok(())
+    }
+
+    async fn backfill(&mut self) -> Result<u64> {
+        let mut state = self.table.0.lock();
+        let values = state.backfill.values(&state.schema)?;
+        if values.is_empty() {
+            return Ok(0);
+        }
+        let mut filled = 0;
+        for batch in &mut state.rows {
+            let (rows, count) = values.fill(batch)?;
+            *batch = rows;
+            filled += count;
+        }
+        state.backfill = Backfill::default();
+        Ok(filled)
     }
 
     async fn fetch(&mut self, keys: &RecordBatch) -> Result<Fetched> {

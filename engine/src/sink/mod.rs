@@ -13,6 +13,7 @@
 //! [`quarantine`] holds the records that became no rows, [`sidecar`] small files beside a table. [`failpoint`] is for
 //! crash tests.
 
+pub mod backfill;
 pub mod delta;
 pub mod failpoint;
 pub mod iceberg;
@@ -30,6 +31,7 @@ use async_trait::async_trait;
 use sql::change::{NetChange, Position, Span};
 use sql::{Error, Result};
 
+use self::backfill::Backfill;
 pub use self::sidecar::Sidecar;
 use crate::lake;
 use crate::lake::schema::{TableFormat, target_schema};
@@ -86,11 +88,6 @@ pub trait Sink: Send {
     /// [`sql::ErrorKind::Config`] if a column's type would change.
     async fn evolve(&mut self, schema: &SchemaRef) -> Result<()>;
 
-    /// The columns that a table that was there got when it was opened.
-    fn added(&self) -> &[String] {
-        &[]
-    }
-
     /// Files beside the table, for what must be found again with its positions; `None` if there is no such place.
     fn sidecar(&self) -> Option<Arc<dyn Sidecar>> {
         None
@@ -130,6 +127,19 @@ pub trait UpsertSink: Sink {
     /// # Errors
     /// [`sql::ErrorKind::Unavailable`] and its like, from the table's storage or catalog.
     async fn fetch(&mut self, keys: &RecordBatch) -> Result<Fetched>;
+
+    /// Notes in the table the values of columns that are about to be added: see [`backfill`].
+    ///
+    /// # Errors
+    /// As [`Sink::evolve`].
+    async fn note_backfill(&mut self, values: &Backfill) -> Result<()>;
+
+    /// Gives the rows that are there the values that were noted, where they have null, and takes the note away. Returns how many
+    /// rows got one. Files are written anew, which the table's change feed tells. Nothing to do if nothing was noted.
+    ///
+    /// # Errors
+    /// As [`Sink::write`]; the note then stays.
+    async fn backfill(&mut self) -> Result<u64>;
 
     /// Applies `change` and moves the positions along `span`, in one commit. A change that is empty moves the positions
     /// all the same. What the table has of the keys is looked up in the very state that the commit is based on.

@@ -7,14 +7,14 @@ use super::effective::Shown;
 use super::field::Field;
 use super::iceberg::{delta_table, iceberg_table};
 use super::model::{
-    Mode, PartitionField, PartitionTransform, SinkSpec, SinkTarget, TruncatePolicy,
+    BackfillPolicy, Mode, PartitionField, PartitionTransform, SinkSpec, SinkTarget, TruncatePolicy,
     UnavailablePolicy, WriteMode,
 };
 use super::nearest::nearest;
 use super::properties::table_properties;
 
 /// Keys of `mode: upsert` alone.
-const UPSERT: [&str; 3] = ["truncate", "unavailable", "write_mode"];
+const UPSERT: [&str; 4] = ["truncate", "unavailable", "backfill", "write_mode"];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -104,9 +104,18 @@ fn mode(block: &mut Block<'_>, kind: Kind) -> Result<Mode> {
         ];
         field.choice(&words, &[])
     })?;
+    let backfill = block.value("backfill", "constants", |field| {
+        let words = [
+            ("constants", BackfillPolicy::Constants),
+            ("always", BackfillPolicy::Always),
+            ("never", BackfillPolicy::Never),
+        ];
+        field.choice(&words, &[])
+    })?;
     Ok(Mode::Upsert {
         truncate,
         unavailable,
+        backfill,
         write_mode: write_mode(block, kind)?,
     })
 }

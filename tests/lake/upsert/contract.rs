@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use engine::sink::Receipt;
+use engine::sink::backfill::Backfill;
 use sql::ErrorKind;
 use sql::change::NetChange;
 use tests::rest_catalog::Catalog;
@@ -74,6 +75,8 @@ contract!(
     a_reopened_sink_goes_on,
     two_pipelines_share_a_table,
     added_columns_are_null_in_old_rows_and_may_be_updated,
+    rows_that_are_there_get_what_was_noted_and_no_others,
+    a_note_is_done_by_whoever_opens_the_table_next,
     a_key_that_the_table_holds_twice_is_there_once_after_it_is_written,
     a_key_that_the_table_holds_twice_is_gone_after_its_delete,
     rows_are_fetched_by_key,
@@ -340,6 +343,72 @@ async fn added_columns_are_null_in_old_rows_and_may_be_updated(bench: Bench) {
     assert_eq!(receipt.rows, 2);
     let rows = bench.query("SELECT id, n, score FROM t ORDER BY id").await;
     assert_eq!(rows, ["1|5|∅", "2|2|0.5", "3|3|∅", "9|∅|1.5"]);
+}
+
+fn score(text: &str) -> Backfill {
+    let mut values = Backfill::default();
+    values.insert("score", text);
+    values
+}
+
+/// Rows of [`wider`].
+fn scored(rows: &[super::harness::Plain<'_>], scores: &[Option<f64>]) -> NetChange {
+    let mut columns = plain(rows).columns().to_vec();
+    columns.push(Arc::new(Float64Array::from(scores.to_vec())));
+    let rows = RecordBatch::try_new(wider(), columns).unwrap();
+    NetChange::try_new(false, rows, ids(&[])).unwrap()
+}
+
+async fn rows_that_are_there_get_what_was_noted_and_no_others(bench: Bench) {
+    let mut writer = bench.writer().await;
+    writer.apply(&change(&many(1..5, "eu", 1), &[])).await;
+    // Deleted rows stay deleted, and rows lie in several files and partitions.
+    writer
+        .apply(&change(&[(2, Some("us"), Some(7)), (6, None, None)], &[3]))
+        .await;
+    let before = writer.sink.progress().await.unwrap();
+    writer.sink.note_backfill(&score("2.5")).await.unwrap();
+    writer.sink.evolve(&wider()).await.unwrap();
+    assert_eq!(writer.sink.backfill().await.unwrap(), 4);
+    let all = "SELECT id, region, n, score FROM t ORDER BY id";
+    let filled = ["1|eu|1|2.5", "2|us|7|2.5", "4|eu|4|2.5", "6|∅|∅|2.5"];
+    assert_eq!(bench.query(all).await, filled);
+    assert_eq!(writer.sink.progress().await.unwrap(), before);
+    if bench.kind == Kind::Delta {
+        bench.feed_tells_every_version();
+    }
+    // It is done once: nulls that come later stay.
+    writer
+        .apply(&scored(
+            &[(1, Some("eu"), Some(1)), (7, Some("us"), None)],
+            &[None, None],
+        ))
+        .await;
+    assert_eq!(writer.sink.backfill().await.unwrap(), 0);
+    let mut writer = bench.writer().await;
+    assert_eq!(writer.sink.backfill().await.unwrap(), 0);
+    let scores = bench.query("SELECT id, score FROM t ORDER BY id").await;
+    assert_eq!(scores, ["1|∅", "2|2.5", "4|2.5", "6|2.5", "7|∅"]);
+    writer.apply(&change(&[], &[2, 4])).await;
+    assert_eq!(bench.query("SELECT count(*) FROM t").await, ["3"]);
+}
+
+async fn a_note_is_done_by_whoever_opens_the_table_next(bench: Bench) {
+    let mut writer = bench.writer().await;
+    writer.apply(&change(&many(1..4, "eu", 1), &[])).await;
+    writer.sink.note_backfill(&score("2.5")).await.unwrap();
+    // The column did not come: nothing can be filled, and nothing is forgotten.
+    assert_eq!(writer.sink.backfill().await.unwrap(), 0);
+    let mut next = bench.writer().await;
+    // What was noted first is what the old rows have.
+    next.sink.note_backfill(&score("9")).await.unwrap();
+    next.sink.evolve(&wider()).await.unwrap();
+    let mut last = bench.writer().await;
+    assert_eq!(last.sink.backfill().await.unwrap(), 3);
+    assert_eq!(
+        bench.query("SELECT id, score FROM t ORDER BY id").await,
+        ["1|2.5", "2|2.5", "3|2.5"]
+    );
 }
 
 /// Appends rows without looking for keys, as another writer would.

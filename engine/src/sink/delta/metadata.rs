@@ -1,6 +1,6 @@
 //! Changes of the table's metadata, each in a commit of its own: new columns, properties.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use arrow::datatypes::Schema;
 use deltalake::kernel::StructType;
@@ -48,9 +48,15 @@ impl DeltaSink {
 
     /// Sets the properties of the pipeline's file that the table has not, or has otherwise.
     pub(super) async fn set_properties(&mut self) -> Result<()> {
+        let said = self.spec.properties.clone();
+        self.set(&said).await
+    }
+
+    /// Sets those of `said` that the table has not, or has otherwise.
+    pub(super) async fn set(&mut self, said: &BTreeMap<String, String>) -> Result<()> {
         let mut failed = None;
         for _ in 0..MAX_ATTEMPTS {
-            let missing = self.missing_properties()?;
+            let missing = self.missing_properties(said)?;
             if missing.is_empty() {
                 return Ok(());
             }
@@ -69,11 +75,14 @@ impl DeltaSink {
         Err(self.lost("cannot set the Delta table's properties", failed))
     }
 
-    fn missing_properties(&self) -> Result<HashMap<String, String>> {
+    fn missing_properties(
+        &self,
+        said: &BTreeMap<String, String>,
+    ) -> Result<HashMap<String, String>> {
         let state = snapshot(&self.table, &self.path)?;
         let there = state.metadata().configuration();
-        let said = self.spec.properties.iter();
         Ok(said
+            .iter()
             .filter(|(key, value)| there.get(*key) != Some(*value))
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect())

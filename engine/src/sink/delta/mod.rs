@@ -12,6 +12,7 @@
 mod append;
 mod commit;
 mod files;
+mod fill;
 mod history;
 mod maintain;
 mod metadata;
@@ -41,7 +42,7 @@ use super::{Receipt, Sink};
 use crate::lake::delta::{check_writable, open_or_create, reopen, snapshot};
 use crate::lake::keys::check_key;
 use crate::lake::schema::without_metadata;
-use crate::lake::shape::{Missing, check_shape, names_added, no_partition_column, same_partitions};
+use crate::lake::shape::{Missing, check_shape, no_partition_column, same_partitions};
 use crate::maintain::{Policy, Report};
 use crate::spec::model::{DeltaTableSpec, PartitionField, PartitionTransform};
 
@@ -66,8 +67,6 @@ pub struct DeltaSink {
     files: Option<files::FileList>,
     /// The span of our last commit that landed or may have landed.
     sent: Option<Span>,
-    /// Columns that came when it was opened.
-    added: Vec<String>,
 }
 
 /// What can be a partition of a Delta table.
@@ -146,7 +145,6 @@ impl DeltaSink {
             upkeep: maintain::Upkeep::default(),
             files: None,
             sent: None,
-            added: Vec::new(),
         };
         if sink.store.name() != "DefaultLogStore" {
             return Err(Error::config("this kind of storage is not built in").at(&sink.path));
@@ -158,9 +156,7 @@ impl DeltaSink {
         }
         check_shape(target, &sink.schema, missing, &sink.path)?;
         if missing == Missing::Add {
-            let before = Arc::clone(&sink.schema);
             sink.add_columns(target).await?;
-            sink.added = names_added(&before, &sink.schema);
         }
         sink.set_properties().await?;
         Ok(sink)
@@ -267,10 +263,6 @@ impl Sink for DeltaSink {
             crate::lake::schema::target_schema(schema, crate::lake::schema::TableFormat::Delta)?;
         self.refresh(None).await?;
         self.add_columns(&target).await
-    }
-
-    fn added(&self) -> &[String] {
-        &self.added
     }
 
     fn sidecar(&self) -> Option<Arc<dyn Sidecar>> {

@@ -35,7 +35,7 @@ use crate::lake::catalog::{Absent, Loaded, OpenCatalog};
 use crate::lake::iceberg::{check_types, iceberg_error, identifier, shown};
 use crate::lake::partitions::check_partitions;
 use crate::lake::schema::{TableFormat, target_schema, without_metadata};
-use crate::lake::shape::{Missing, added_columns, check_shape, names_added};
+use crate::lake::shape::{Missing, added_columns, check_shape};
 use crate::maintain::{Policy, Report};
 use crate::spec::model::{IcebergTableSpec, PartitionField};
 use maintain::Pass;
@@ -59,8 +59,6 @@ pub struct IcebergSink {
     key: Vec<String>,
     /// The span of our last commit that landed or may have landed.
     sent: Option<Span>,
-    /// Columns that came when it was opened.
-    added: Vec<String>,
 }
 
 impl IcebergSink {
@@ -89,14 +87,11 @@ impl IcebergSink {
             schema: Arc::new(Schema::empty()),
             key: Vec::new(),
             sent: None,
-            added: Vec::new(),
         };
         sink.adopt(table)?;
         check_shape(target, &sink.schema, missing, &sink.place)?;
         if missing == Missing::Add {
-            let before = Arc::clone(&sink.schema);
             sink.add_columns(target).await?;
-            sink.added = names_added(&before, &sink.schema);
         }
         Ok(sink)
     }
@@ -123,7 +118,6 @@ impl IcebergSink {
             schema: Arc::new(Schema::empty()),
             key: key.to_vec(),
             sent: None,
-            added: Vec::new(),
         };
         sink.adopt(table)?;
         Ok(Some(sink))
@@ -242,10 +236,6 @@ impl Sink for IcebergSink {
             read,
         };
         Pass::new(self, &mut manifests, &reader, policy).run().await
-    }
-
-    fn added(&self) -> &[String] {
-        &self.added
     }
 
     fn sidecar(&self) -> Option<Arc<dyn Sidecar>> {

@@ -10,8 +10,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use sink::{
-    CatalogKind, CatalogSpec, IcebergTableSpec, Mode, PartitionField, PartitionTransform, RestSpec,
-    Secret, SinkSpec, SinkTarget, TruncatePolicy, UnavailablePolicy, WriteMode,
+    BackfillPolicy, CatalogKind, CatalogSpec, IcebergTableSpec, Mode, PartitionField,
+    PartitionTransform, RestSpec, Secret, SinkSpec, SinkTarget, TruncatePolicy, UnavailablePolicy,
+    WriteMode,
 };
 pub use source::{
     Bootstrap, DecimalHandling, DeclaredColumn, DeclaredType, Format, KafkaSpec, LakeEnd,

@@ -37,6 +37,8 @@ pub enum Mode {
         truncate: TruncatePolicy,
         /// `unavailable:`.
         unavailable: UnavailablePolicy,
+        /// `backfill:`.
+        backfill: BackfillPolicy,
         /// `write_mode:`; a Delta table is always copied.
         write_mode: WriteMode,
     },
@@ -71,6 +73,17 @@ pub enum UnavailablePolicy {
     Null,
     /// The event is set aside; its row stays as it was.
     Quarantine,
+}
+
+/// What rows that are there get in a column that comes with a default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackfillPolicy {
+    /// The default, unless it is what connectors send for a function too: 0, an empty text, the epoch.
+    Constants,
+    /// Whatever the schema says.
+    Always,
+    /// Null.
+    Never,
 }
 
 /// An Iceberg table in a catalog.

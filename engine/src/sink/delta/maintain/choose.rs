@@ -40,7 +40,7 @@ const LEAST_DEPTH: usize = 4;
 const PROBES: usize = 2_000;
 
 /// A file and its path.
-pub(super) type Named = (String, LiveFile);
+pub(in crate::sink::delta) type Named = (String, LiveFile);
 
 /// What is chosen by.
 #[derive(Debug, Clone)]
@@ -58,15 +58,15 @@ pub(super) struct Rules {
 
 /// Files of one partition that are rewritten together.
 #[derive(Debug)]
-pub(super) struct Group {
+pub(in crate::sink::delta) struct Group {
     /// One after the other in each stream; the streams are merged if rows have an order.
-    pub(super) streams: Vec<Vec<Named>>,
-    pub(super) partition: Vec<ScalarValue>,
+    pub(in crate::sink::delta) streams: Vec<Vec<Named>>,
+    pub(in crate::sink::delta) partition: Vec<ScalarValue>,
     /// As the log has it.
-    pub(super) partition_values: HashMap<String, Option<String>>,
-    pub(super) bytes: u64,
+    pub(in crate::sink::delta) partition_values: HashMap<String, Option<String>>,
+    pub(in crate::sink::delta) bytes: u64,
     /// New files that it is cut into.
-    pub(super) parts: u64,
+    pub(in crate::sink::delta) parts: u64,
 }
 
 impl Group {

@@ -25,6 +25,7 @@ use super::choose::Group;
 use super::merge::{failed, merged};
 use crate::lake::storage::storage_error;
 use crate::maintain::Report;
+use crate::sink::backfill::Values;
 use crate::sink::delta::commit::Proposal;
 use crate::sink::delta::upsert::bounds::row_count;
 use crate::sink::delta::upsert::output::Output;
@@ -36,34 +37,69 @@ use crate::sink::protocol::MAX_ATTEMPTS;
 
 /// A group and the files that take its place, which are written and not committed.
 #[derive(Debug)]
-pub(super) struct Rewritten {
+pub(in crate::sink::delta) struct Rewritten {
     adds: Vec<Add>,
     removes: Vec<Remove>,
     rows: u64,
+    /// Rows that were given a value.
+    pub(in crate::sink::delta) filled: u64,
     pub(super) bytes: u64,
     /// Paths of the new files.
     written: Vec<String>,
 }
 
+/// What files are written anew for.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::sink::delta) enum Purpose<'a> {
+    /// Fewer files, of this size.
+    Compaction(u64),
+    /// Values for rows that have none.
+    Backfill(&'a Values),
+}
+
+impl Purpose<'_> {
+    fn target(self) -> u64 {
+        match self {
+            Self::Compaction(target) => target,
+            // A file stays one file.
+            Self::Backfill(_) => u64::from(u32::MAX),
+        }
+    }
+
+    fn changes_data(self) -> bool {
+        matches!(self, Self::Backfill(_))
+    }
+
+    fn operation(self) -> DeltaOperation {
+        match self {
+            Self::Compaction(target) => DeltaOperation::Optimize {
+                predicate: None,
+                target_size: i64::try_from(target).unwrap_or(i64::MAX),
+            },
+            Self::Backfill(_) => DeltaOperation::Update { predicate: None },
+        }
+    }
+}
+
 impl DeltaSink {
     /// Writes the rows of `group` to new files, sorted by `order` if there are such columns.
-    pub(super) async fn rewrite(
+    pub(in crate::sink::delta) async fn rewrite(
         &self,
         group: &Group,
         order: &[String],
-        target: u64,
+        purpose: Purpose<'_>,
     ) -> Result<Rewritten> {
         let key = self.files.as_ref().map_or(&[][..], |files| files.key());
         let output = Output::new(self, key)?;
         let mut written = Vec::new();
         let done = self
-            .write_merged(group, order, target, &output, &mut written)
+            .write_merged(group, order, purpose, &output, &mut written)
             .await;
-        let checked = done.and_then(|(adds, rows)| {
+        let checked = done.and_then(|(adds, rows, filled)| {
             counted(group, &adds, rows).map_err(|error| error.at(&self.path))?;
-            Ok((adds, rows))
+            Ok((adds, rows, filled))
         });
-        let (adds, rows) = match checked {
+        let (adds, rows, filled) = match checked {
             Ok(done) => done,
             Err(error) => {
                 self.delete_files(&written).await;
@@ -71,13 +107,14 @@ impl DeltaSink {
             }
         };
         let removes = group.files().map(|(path, file)| Remove {
-            data_change: false,
+            data_change: purpose.changes_data(),
             ..removal(path, file)
         });
         Ok(Rewritten {
             adds,
             removes: removes.collect(),
             rows,
+            filled,
             bytes: group.bytes,
             written,
         })
@@ -87,10 +124,10 @@ impl DeltaSink {
         &self,
         group: &Group,
         order: &[String],
-        target: u64,
+        purpose: Purpose<'_>,
         output: &Output,
         written: &mut Vec<String>,
-    ) -> Result<(Vec<Add>, u64)> {
+    ) -> Result<(Vec<Add>, u64, u64)> {
         let reader = Reader {
             store: self.store.object_store(None),
             schema: Arc::clone(&self.file_schema),
@@ -101,12 +138,17 @@ impl DeltaSink {
             .rows()
             .map_or(u64::MAX, |rows| rows.div_ceil(group.parts.max(1)).max(1));
         // Files are cut by their rows, and by their size only where those turn out much larger than they were.
-        let limit = NonZero::new(target.saturating_mul(2)).unwrap_or(NonZero::<u64>::MAX);
+        let limit = NonZero::new(purpose.target().saturating_mul(2)).unwrap_or(NonZero::<u64>::MAX);
         let mut stream = merged(&reader, group, order).await?;
-        let (mut adds, mut rows) = (Vec::new(), 0_u64);
+        let (mut adds, mut rows, mut filled) = (Vec::new(), 0_u64, 0_u64);
         let mut open = None;
         while let Some(mut batch) = stream.try_next().await.map_err(failed)? {
             rows += batch.num_rows() as u64;
+            if let Purpose::Backfill(values) = purpose {
+                let (whole, count) = values.fill(&batch)?;
+                batch = whole;
+                filled += count;
+            }
             while batch.num_rows() > 0 {
                 let (mut file, so_far) = match open.take() {
                     Some(open) => open,
@@ -128,18 +170,18 @@ impl DeltaSink {
             adds.extend(output.close(file, written).await?);
         }
         for add in &mut adds {
-            add.data_change = false;
+            add.data_change = purpose.changes_data();
             // Spelt as before, whoever wrote them.
             add.partition_values.clone_from(&group.partition_values);
         }
-        Ok((adds, rows))
+        Ok((adds, rows, filled))
     }
 
     /// Commits what is still right of `groups`; what is not is deleted.
-    pub(super) async fn put_in_place(
+    pub(in crate::sink::delta) async fn put_in_place(
         &mut self,
         mut groups: Vec<Rewritten>,
-        target: u64,
+        purpose: Purpose<'_>,
         report: &mut Report,
     ) -> Result<()> {
         let mark = Uuid::new_v4().to_string();
@@ -154,7 +196,7 @@ impl DeltaSink {
             }
             let bytes = match commit.take() {
                 Some(bytes) => bytes,
-                None => self.maintenance_commit(&groups, target, &mark)?,
+                None => self.maintenance_commit(&groups, purpose, &mark)?,
             };
             let base = self.version;
             match self.try_commit(&bytes).await {
@@ -184,10 +226,15 @@ impl DeltaSink {
             return Err(error);
         }
         report.conflicts += groups.len() as u64;
-        for group in &groups {
+        self.give_up(&groups).await;
+        Ok(())
+    }
+
+    /// Deletes the files of `groups`, which are not committed.
+    pub(in crate::sink::delta) async fn give_up(&self, groups: &[Rewritten]) {
+        for group in groups {
             self.delete_files(&group.written).await;
         }
-        Ok(())
     }
 
     async fn try_commit(&self, bytes: &Bytes) -> std::result::Result<(), TransactionError> {
@@ -240,15 +287,17 @@ impl DeltaSink {
         Ok(())
     }
 
-    fn maintenance_commit(&self, groups: &[Rewritten], target: u64, mark: &str) -> Result<Bytes> {
+    fn maintenance_commit(
+        &self,
+        groups: &[Rewritten],
+        purpose: Purpose<'_>,
+        mark: &str,
+    ) -> Result<Bytes> {
         let removes = groups.iter().flat_map(|group| &group.removes).cloned();
         let adds = groups.iter().flat_map(|group| &group.adds).cloned();
         let proposal = Proposal {
             actions: Vec::new(),
-            operation: DeltaOperation::Optimize {
-                predicate: None,
-                target_size: i64::try_from(target).unwrap_or(i64::MAX),
-            },
+            operation: purpose.operation(),
             blind: false,
             metrics: metrics(groups),
         };

@@ -28,7 +28,9 @@ use sql::{ErrorKind, Result};
 
 pub(super) use self::checkpoint::Upkeep;
 
-use self::choose::{Group, Rules, choose};
+pub(super) use self::choose::Group;
+use self::choose::{Rules, choose};
+pub(super) use self::compact::Purpose;
 use super::DeltaSink;
 use super::files::FileList;
 use crate::lake::delta::snapshot;
@@ -80,6 +82,7 @@ impl DeltaSink {
             }
             return Ok(());
         }
+        let purpose = Purpose::Compaction(rules.target);
         let before = report.conflicts;
         let mut waiting = Vec::new();
         let mut left_out = false;
@@ -87,7 +90,7 @@ impl DeltaSink {
             if policy.is_stopped() {
                 break;
             }
-            match self.rewrite(group, &order, rules.target).await {
+            match self.rewrite(group, &order, purpose).await {
                 Ok(rewritten) => waiting.push(rewritten),
                 Err(error) if error.kind() == ErrorKind::Config => {
                     tracing::warn!(path = self.path, error = %error, "files of the delta table are not compacted");
@@ -95,7 +98,7 @@ impl DeltaSink {
                     left_out = true;
                 }
                 Err(error) => {
-                    self.put_in_place(waiting, rules.target, report).await?;
+                    self.put_in_place(waiting, purpose, report).await?;
                     return Err(error);
                 }
             }
@@ -103,12 +106,12 @@ impl DeltaSink {
             if waiting.iter().map(|done| done.bytes).sum::<u64>() >= rules.target {
                 failpoint::hit("before_compaction");
                 let done = std::mem::take(&mut waiting);
-                self.put_in_place(done, rules.target, report).await?;
+                self.put_in_place(done, purpose, report).await?;
             }
         }
         if !waiting.is_empty() {
             failpoint::hit("before_compaction");
-            self.put_in_place(waiting, rules.target, report).await?;
+            self.put_in_place(waiting, purpose, report).await?;
         }
         let again: Vec<Group> = choose(self.file_list().await?.live(), &rules);
         report.more = !left_out && (report.conflicts > before || !again.is_empty());

@@ -43,6 +43,7 @@ use crate::lake::keys::{KeySet, check_key};
 use crate::lake::noted_key::{KEY_PROPERTY, note};
 use crate::lake::shape::Missing;
 use crate::maintain::{Policy, Report};
+use crate::sink::backfill::Backfill;
 use crate::sink::protocol::{Standing, check_batch};
 use crate::sink::sidecar::Sidecar;
 use crate::sink::{Fetched, Receipt, Sink, UpsertSink, failpoint};
@@ -342,10 +343,6 @@ impl Sink for DeltaUpsert {
         self.sink.schema()
     }
 
-    fn added(&self) -> &[String] {
-        self.sink.added()
-    }
-
     async fn progress(&mut self) -> Result<Position> {
         self.sink.progress().await
     }
@@ -371,6 +368,15 @@ impl Sink for DeltaUpsert {
 impl UpsertSink for DeltaUpsert {
     fn key(&self) -> &[String] {
         &self.key
+    }
+
+    async fn note_backfill(&mut self, values: &Backfill) -> Result<()> {
+        self.sink.note(values).await
+    }
+
+    async fn backfill(&mut self) -> Result<u64> {
+        let reader = self.reader();
+        self.sink.fill(&reader).await
     }
 
     async fn fetch(&mut self, keys: &RecordBatch) -> Result<Fetched> {

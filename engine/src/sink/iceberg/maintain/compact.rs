@@ -20,10 +20,10 @@ use crate::sink::failpoint;
 const MERGE_FROM: usize = 10;
 
 /// One attempt at a commit.
-struct Attempt {
-    done: Result<(), Failed>,
+pub(super) struct Attempt {
+    pub(super) done: Result<(), Failed>,
     /// Its manifests: garbage if it did not land.
-    written: Vec<String>,
+    pub(super) written: Vec<String>,
     /// Manifests that were put together.
     merged: u64,
 }
@@ -48,7 +48,7 @@ impl Pass<'_> {
                 self.report.more = true;
                 break;
             }
-            match rewrite(self.sink, self.reader, group, self.policy).await {
+            match rewrite(self.sink, self.reader, group, self.policy, None).await {
                 Ok(rewritten) => done.push(rewritten),
                 Err(error) => {
                     self.discard(&done).await;
@@ -90,8 +90,10 @@ impl Pass<'_> {
             if done.is_empty() && !merges {
                 return Ok(());
             }
-            let changes = changes(&done, &state);
-            let attempt = self.attempt(&changes, &state, &mark, done.is_empty()).await;
+            let changes = changes(&done, &state, true);
+            let attempt = self
+                .attempt(&changes, &state, &mark, done.is_empty(), HashMap::new())
+                .await;
             let Err(failed) = attempt.done else {
                 self.committed(&done, &changes, attempt.merged);
                 failpoint::hit("maintain_commit");
@@ -126,7 +128,7 @@ impl Pass<'_> {
         Ok(())
     }
 
-    fn failed(&self, failed: Failed) -> Error {
+    pub(super) fn failed(&self, failed: Failed) -> Error {
         if failed.is_unclear() {
             return Error::new(
                 ErrorKind::Unavailable,
@@ -150,19 +152,20 @@ impl Pass<'_> {
         good
     }
 
-    async fn attempt(
+    pub(super) async fn attempt(
         &mut self,
         changes: &Changes,
         state: &State,
         mark: &str,
         only_merge: bool,
+        properties: HashMap<String, String>,
     ) -> Attempt {
         let metadata = self.sink.table.metadata_ref();
         let mut summary = progress::all(&metadata);
         summary.insert(COMMIT.to_owned(), mark.to_owned());
         let mut producer = Producer::new(&self.sink.table, state);
         producer.merge_from = Some(MERGE_FROM);
-        let commit = producer.produce(changes, summary, HashMap::new()).await;
+        let commit = producer.produce(changes, summary, properties).await;
         let (written, merged, saved) = (producer.written, producer.merged, producer.saved);
         let done = match commit {
             // Manifests of different schemas stay apart: there was nothing to gain.
@@ -213,14 +216,15 @@ impl Pass<'_> {
     }
 
     /// Deletes files that certainly belong to no snapshot.
-    async fn discard(&self, done: &[Rewritten]) {
+    pub(super) async fn discard(&self, done: &[Rewritten]) {
         for rewritten in done {
             self.sink.delete_files(&rewritten.added).await;
         }
     }
 }
 
-fn changes(done: &[Rewritten], state: &State) -> Changes {
+/// What puts the new files of `done` in the place of the old ones. With `replace` no row has changed.
+pub(super) fn changes(done: &[Rewritten], state: &State, replace: bool) -> Changes {
     let groups = || done.iter().map(|rewritten| &rewritten.group);
     let removed: BTreeSet<&str> = groups()
         .flat_map(|group| &group.files)
@@ -238,7 +242,7 @@ fn changes(done: &[Rewritten], state: &State) -> Changes {
             .chain(deletes)
             .map(str::to_owned)
             .collect(),
-        replace: true,
+        replace,
     }
 }
 

@@ -18,6 +18,7 @@
 mod choose;
 mod compact;
 mod expire;
+mod fill;
 mod orphans;
 mod reach;
 mod rewrite;

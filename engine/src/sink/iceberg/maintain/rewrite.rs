@@ -33,6 +33,7 @@ use super::super::upsert::positions;
 use super::super::upsert::read::LakeReader;
 use super::choose::Group;
 use crate::maintain::Policy;
+use crate::sink::backfill::Values;
 
 /// What sorting may take before it uses temporary files, in bytes.
 const SORT_MEMORY: usize = 256 << 20;
@@ -45,9 +46,12 @@ pub(super) struct Rewritten {
     pub(super) group: Group,
     pub(super) added: Vec<DataFile>,
     pub(super) rows: u64,
+    /// Rows that were given a value.
+    pub(super) filled: u64,
 }
 
-/// Writes the live rows of `group` to new files. They are no part of the table until they are committed.
+/// Writes the live rows of `group` to new files, with `values` where they lack one. The files are no part of the table until they are
+/// committed.
 ///
 /// # Errors
 /// Of the storage; [`sql::ErrorKind::Internal`] if not all live rows were written: then nothing of it may be committed.
@@ -56,6 +60,7 @@ pub(super) async fn rewrite(
     reader: &LakeReader,
     group: Group,
     policy: &Policy,
+    values: Option<&Values>,
 ) -> Result<Rewritten> {
     let deleted = deleted(reader, &group).await?;
     let of = |path: &str| deleted.get(path).map_or(0, Vec::len) as u64;
@@ -66,8 +71,8 @@ pub(super) async fn rewrite(
         .sum();
     let mut added = None;
     if group.files.len() > 1 && !sink.key.is_empty() {
-        match write(sink, reader, &group, &deleted, policy, true).await {
-            Ok(files) => added = Some(files),
+        match write(sink, reader, &group, &deleted, policy, None, true).await {
+            Ok((files, _)) => added = Some(files),
             // Such as no place for temporary files: order is a favour, fewer files are the point.
             Err(error) => tracing::debug!(
                 table = sink.place,
@@ -76,9 +81,9 @@ pub(super) async fn rewrite(
             ),
         }
     }
-    let added = match added {
-        Some(added) => added,
-        None => write(sink, reader, &group, &deleted, policy, false).await?,
+    let (added, filled) = match added {
+        Some(added) => (added, 0),
+        None => write(sink, reader, &group, &deleted, policy, values, false).await?,
     };
     let written: u64 = added.iter().map(DataFile::record_count).sum();
     if written != live {
@@ -92,6 +97,7 @@ pub(super) async fn rewrite(
         group,
         added,
         rows: live,
+        filled,
     })
 }
 
@@ -120,18 +126,24 @@ async fn write(
     group: &Group,
     deleted: &HashMap<String, Vec<u64>>,
     policy: &Policy,
+    values: Option<&Values>,
     sort: bool,
-) -> Result<Vec<DataFile>> {
-    let mut rows = live_rows(sink, reader, group, deleted);
+) -> Result<(Vec<DataFile>, u64)> {
+    let mut rows = live_rows(sink, reader, group, deleted, &sink.file_schema);
     if sort {
         rows = sorted(rows, &sink.file_schema, &sink.key)?;
     }
     let failed = |error| sink.write_error(error);
     let target = usize::try_from(policy.target_file_size).unwrap_or(usize::MAX);
-    let mut writer = None;
-    while let Some(batch) = rows.try_next().await? {
+    let (mut writer, mut filled) = (None, 0);
+    while let Some(mut batch) = rows.try_next().await? {
         if batch.num_rows() == 0 {
             continue;
+        }
+        if let Some(values) = values {
+            let (whole, count) = values.fill(&batch)?;
+            batch = whole;
+            filled += count;
         }
         if writer.is_none() {
             let opened = sink.successor(group.spec, &group.partition, &batch, Some(target));
@@ -142,29 +154,30 @@ async fn write(
         }
     }
     match writer {
-        Some(mut writer) => writer.close().await.map_err(failed),
-        None => Ok(Vec::new()),
+        Some(mut writer) => Ok((writer.close().await.map_err(failed)?, filled)),
+        None => Ok((Vec::new(), filled)),
     }
 }
 
-/// The rows of the group's files that are not deleted, file by file.
-fn live_rows(
+/// The rows of the group's files that are not deleted, file by file, in the columns of `schema`.
+pub(super) fn live_rows(
     sink: &IcebergSink,
     reader: &LakeReader,
     group: &Group,
     deleted: &HashMap<String, Vec<u64>>,
+    schema: &SchemaRef,
 ) -> Rows {
     let sources: Vec<_> = group
         .files
         .iter()
         .map(|file| {
-            let constants = partition_values(sink.table.metadata(), &sink.schema, file);
+            let constants = partition_values(sink.table.metadata(), schema, file);
             let gone = deleted.get(&file.path).cloned().unwrap_or_default();
             (file.clone(), gone, constants)
         })
         .collect();
     let reader = reader.clone();
-    let schema = Arc::clone(&sink.file_schema);
+    let schema = Arc::clone(schema);
     stream::iter(sources)
         .then(move |(file, gone, constants)| {
             let (reader, schema) = (reader.clone(), Arc::clone(&schema));

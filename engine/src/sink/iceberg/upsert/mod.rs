@@ -53,6 +53,7 @@ use crate::lake::locate::KeyColumn;
 use crate::lake::noted_key::{KEY_PROPERTY, note};
 use crate::lake::shape::Missing;
 use crate::maintain::{Policy, Report};
+use crate::sink::backfill::Backfill;
 use crate::sink::protocol::{Standing, check_batch};
 use crate::sink::sidecar::Sidecar;
 use crate::sink::{Fetched, Receipt, Sink, UpsertSink, failpoint};
@@ -461,10 +462,6 @@ impl Sink for IcebergUpsert {
         self.sink.schema()
     }
 
-    fn added(&self) -> &[String] {
-        self.sink.added()
-    }
-
     fn sidecar(&self) -> Option<Arc<dyn Sidecar>> {
         self.sink.sidecar()
     }
@@ -492,6 +489,21 @@ impl Sink for IcebergUpsert {
 impl UpsertSink for IcebergUpsert {
     fn key(&self) -> &[String] {
         &self.key
+    }
+
+    async fn note_backfill(&mut self, values: &Backfill) -> Result<()> {
+        self.sink.note(values).await
+    }
+
+    async fn backfill(&mut self) -> Result<u64> {
+        let policy = Policy {
+            // A file stays one file.
+            target_file_size: u64::from(u32::MAX),
+            ..Policy::default()
+        };
+        Pass::new(&mut self.sink, &mut self.manifests, &self.reader, &policy)
+            .fill()
+            .await
     }
 
     async fn fetch(&mut self, keys: &RecordBatch) -> Result<Fetched> {
