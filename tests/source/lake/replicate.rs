@@ -218,7 +218,8 @@ fn captured_topics_go_from_iceberg_to_delta_and_back() {
     }
 }
 
-/// A column that comes to the source's table comes to the target, whether it comes between two runs or within one.
+/// A column that comes to the source's table comes to the target, whether it comes between two runs or within one, and so does the
+/// default that the rows got in it.
 #[test]
 fn a_new_column_goes_from_table_to_table() {
     let readers = need!(Readers::ready());
@@ -227,7 +228,13 @@ fn a_new_column_goes_from_table_to_table() {
             let lake = Lake::new();
             let messages = lake.path().join("messages.jsonl");
             let [old, new] = crate::upsert::defaults::events();
-            lake.of_messages("one", first, &messages, "  topics: [pg.public.t]\n", "");
+            lake.of_messages(
+                "one",
+                first,
+                &messages,
+                "  topics: [pg.public.t]\n  resends: keep\n",
+                "",
+            );
             lake.of_table("two", second, ("one", first), "  key: [id]\n", "");
             if between_runs {
                 fs::write(&messages, format!("{old}\n")).expect("a temporary folder");
@@ -241,10 +248,7 @@ fn a_new_column_goes_from_table_to_table() {
             }
             let rows = lake.rows(&readers, "two", second, "id");
             assert_eq!(rows, lake.rows(&readers, "one", first, "id"));
-            assert_eq!(
-                (&rows["1"]["x"], &rows["2"]["x"]),
-                (&Value::Null, &7.into())
-            );
+            assert_eq!((&rows["1"]["x"], &rows["2"]["x"]), (&5.into(), &7.into()));
         }
     }
 }
@@ -274,7 +278,7 @@ fn a_table_without_a_feed_is_compared() {
     let refused = lake.run("two", 100);
     refused
         .expect_code(2)
-        .expect_words(&["change data feed", "on_missing_feed"]);
+        .expect_words(&["delta.enableChangeDataFeed", "on_missing_feed: diff"]);
     let source = format!("{key}  start: earliest\n  on_missing_feed: diff\n");
     lake.of_table("two", Kind::Iceberg, ("one", Kind::Delta), &source, "");
     lake.run("two", 100).expect_code(0);

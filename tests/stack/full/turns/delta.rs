@@ -101,7 +101,7 @@ fn turns(topic: &Topic, sink: &str, readers: &Readers, spark: &mut Session) {
     ));
 }
 
-/// The change feed from the first version on, as Spark and the `deltalake` wheel read it, leads to the table at each turn.
+/// The change feed from the first version on leads to the table at each turn.
 ///
 /// By Spark's own reading alone: the wheel's `load_cdf` does not find the change files of a folder whose name Spark escapes (the log
 /// says `Sp%20ark%252F…`, and it looks for `Sp ark%252F…`).
