@@ -193,14 +193,16 @@ impl IcebergSink {
                 done => done.err().map(|failed| failed.error),
             };
         }
-        let conflict = Error::new(
-            ErrorKind::Conflict,
-            "cannot add columns to the Iceberg table",
-        );
-        Err(match lost {
-            Some(error) => conflict.at(&self.place).source(error),
-            None => conflict.at(&self.place),
-        })
+        Err(self.outrun("cannot add columns to the Iceberg table", lost))
+    }
+
+    /// Other writers were faster at every attempt, the last of which failed with `lost`.
+    fn outrun(&self, what: &str, lost: Option<Error>) -> Error {
+        let conflict = Error::new(ErrorKind::Conflict, what).at(&self.place);
+        match lost {
+            Some(error) => conflict.source(error),
+            None => conflict,
+        }
     }
 }
 

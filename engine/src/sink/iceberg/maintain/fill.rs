@@ -57,14 +57,7 @@ impl IcebergSink {
                 done => done.err().map(|failed| failed.error),
             };
         }
-        let conflict = Error::new(
-            ErrorKind::Conflict,
-            "cannot set a property of the Iceberg table",
-        );
-        Err(match lost {
-            Some(error) => conflict.at(&self.place).source(error),
-            None => conflict.at(&self.place),
-        })
+        Err(self.outrun("cannot set a property of the Iceberg table", lost))
     }
 }
 
