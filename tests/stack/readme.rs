@@ -82,6 +82,23 @@ fn the_queries_of_the_readme_answer_as_it_says() {
         answers += 1;
     }
     assert_eq!(answers, 5);
+
+    // The last column is when the run was.
+    let untimed = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| line.contains('|'));
+        let columns = lines.map(|line| line.rsplit_once('|').map_or(line, |(rest, _)| rest));
+        columns.map(str::to_owned).collect()
+    };
+    let (_, changes) = asked.split_once("\nengine changes ").expect("the command");
+    let (arguments, rest) = changes.split_once('\n').expect("its end");
+    let (_, answer) = rest.split_once("```text\n").expect("an answer");
+    let (answer, _) = answer.split_once("```").expect("its end");
+    let said = Engine::new(words(&format!("changes {arguments}")))
+        .env("WAREHOUSE", warehouse.path())
+        .run(RUN)
+        .expect_code(0);
+    assert_eq!(untimed(&said.stdout), untimed(answer));
+    assert_eq!(untimed(answer).len(), 3);
 }
 
 #[test]
