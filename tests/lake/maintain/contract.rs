@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use engine::maintain::{Policy, Report};
 use engine::sink::open_existing;
 use engine::spec::model::{Mode, SinkSpec, SinkTarget};
-use tests::need;
 use tests::python::{Location, Readers};
+use tests::rest_catalog::Catalog;
+use tests::{full, need};
 
 use super::{KINDS, eager, eager_later};
 use crate::lake::harness::{delta_spec, iceberg_spec};
@@ -74,6 +75,36 @@ fn spec(bench: &Bench) -> SinkSpec {
     }
 }
 
+/// Fills the table by small commits, compacts it, and goes on; returns what it holds.
+async fn compacted(bench: &Bench) -> Model {
+    let mut model = Model::default();
+    let mut writer = bench.writer().await;
+    for n in 0..24 {
+        model.step(&mut writer, n).await;
+    }
+    let position = writer.sink.progress().await.unwrap();
+    let report = writer.sink.maintain(&eager()).await.unwrap();
+    assert!(report.files_after <= 2, "{report:?}");
+    assert!(report.files_before >= 20, "{report:?}");
+    assert_eq!(report.delete_files_after, 0, "{report:?}");
+    assert!(
+        report.rows <= model.0.len() as u64 && report.rows > 0,
+        "{report:?}"
+    );
+    assert_eq!(report.versions_expired, 0, "nothing is old");
+    assert_eq!(bench.rows().await, model.rows());
+    assert_eq!(writer.sink.progress().await.unwrap(), position);
+    let mut again = bench.writer().await;
+    assert_eq!(again.sink.progress().await.unwrap(), position);
+    let second = again.sink.maintain(&eager()).await.unwrap();
+    assert!(second.is_nothing(), "{second:?}");
+    // Both sinks go on, the one that did it and the one that came later.
+    model.step(&mut writer, 24).await;
+    model.step(&mut again, 25).await;
+    assert_eq!(bench.rows().await, model.rows());
+    model
+}
+
 #[test]
 fn a_compacted_table_has_the_same_rows_for_every_reader() {
     let readers = need!(Readers::ready());
@@ -84,36 +115,38 @@ fn a_compacted_table_has_the_same_rows_for_every_reader() {
             Shape::plain().copied(),
         ] {
             let bench = Bench::new(kind, shape);
-            let mut model = Model::default();
-            let rows = runtime().block_on(async {
-                let mut writer = bench.writer().await;
-                for n in 0..24 {
-                    model.step(&mut writer, n).await;
-                }
-                let position = writer.sink.progress().await.unwrap();
-                let report = writer.sink.maintain(&eager()).await.unwrap();
-                assert!(report.files_after <= 2, "{report:?}");
-                assert!(report.files_before >= 20, "{report:?}");
-                assert_eq!(report.delete_files_after, 0, "{report:?}");
-                assert!(
-                    report.rows <= model.0.len() as u64 && report.rows > 0,
-                    "{report:?}"
-                );
-                assert_eq!(report.versions_expired, 0, "nothing is old");
-                assert_eq!(bench.rows().await, model.rows());
-                assert_eq!(writer.sink.progress().await.unwrap(), position);
-                let mut again = bench.writer().await;
-                assert_eq!(again.sink.progress().await.unwrap(), position);
-                let second = again.sink.maintain(&eager()).await.unwrap();
-                assert!(second.is_nothing(), "{second:?}");
-                // Both sinks go on, the one that did it and the one that came later.
-                model.step(&mut writer, 24).await;
-                model.step(&mut again, 25).await;
-                assert_eq!(bench.rows().await, model.rows());
-                model.rows()
-            });
+            let rows = runtime().block_on(compacted(&bench)).rows();
             read_by_all(&readers, &bench, &rows);
         }
+    }
+}
+
+/// Compaction and expiry are commits as others are: the catalog takes them.
+#[test]
+fn a_table_of_a_rest_catalog_is_maintained() {
+    full!();
+    let catalog = need!(Catalog::start());
+    for shape in [
+        Shape::plain(),
+        Shape::partitioned(),
+        Shape::plain().copied(),
+    ] {
+        let bench = Bench::rest(&catalog, catalog.url(), shape);
+        runtime().block_on(async {
+            let mut model = compacted(&bench).await;
+            let before = bench.data_files().len();
+            let mut writer = bench.writer().await;
+            let position = writer.sink.progress().await.unwrap();
+            let report = writer.sink.maintain(&eager_later()).await.unwrap();
+            assert!(report.versions_expired >= 24, "{report:?}");
+            assert!(report.objects_deleted > 0, "{report:?}");
+            assert!(bench.data_files().len() < before, "{report:?}");
+            assert_eq!(writer.sink.progress().await.unwrap(), position);
+            let mut other = bench.writer().await;
+            assert_eq!(other.sink.progress().await.unwrap(), position);
+            model.step(&mut other, 26).await;
+            assert_eq!(bench.rows().await, model.rows());
+        });
     }
 }
 
