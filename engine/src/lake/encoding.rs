@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::{Array as _, ArrayRef, RecordBatch};
 use arrow::datatypes::DataType;
 use arrow::row::{RowConverter, SortField};
 use parquet::basic::{Compression, ZstdLevel};
@@ -43,7 +43,7 @@ pub(crate) fn properties(sample: &RecordBatch) -> Result<WriterPropertiesBuilder
 }
 
 /// Whether nine of ten values, or more, come once.
-fn all_different(column: &dyn Array) -> Result<bool> {
+fn all_different(column: &ArrayRef) -> Result<bool> {
     let data_type = column.data_type();
     let values = column.len() - column.null_count();
     if data_type.is_nested() || *data_type == DataType::Boolean || values < TOO_FEW {
@@ -52,8 +52,8 @@ fn all_different(column: &dyn Array) -> Result<bool> {
     let failed = |error| Error::internal("values cannot be told apart").source(error);
     let field = SortField::new(data_type.clone());
     let converter = RowConverter::new(vec![field]).map_err(failed)?;
-    let column = arrow::array::make_array(column.to_data());
-    let rows = converter.convert_columns(&[column]).map_err(failed)?;
-    let different: HashSet<_> = rows.iter().map(|row| row.data().to_vec()).collect();
+    let rows = converter.convert_columns(std::slice::from_ref(column));
+    let rows = rows.map_err(failed)?;
+    let different: HashSet<_> = rows.iter().collect();
     Ok(different.len().saturating_mul(10) >= values.saturating_mul(9))
 }

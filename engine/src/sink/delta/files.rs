@@ -302,6 +302,7 @@ impl DeltaSink {
         }
         for remove in removes {
             files.live.remove(&remove.path);
+            files.spellings.forget(&remove.path);
             files.news.added.remove(&remove.path);
             files.news.removed.insert(remove.path);
         }

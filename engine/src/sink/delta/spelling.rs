@@ -73,6 +73,11 @@ impl Spellings {
         Ok(())
     }
 
+    /// Forgets that of a file that is gone.
+    pub(super) fn forget(&mut self, path: &str) {
+        self.by_path.remove(path);
+    }
+
     /// A commit whose removes name their files as the log does.
     ///
     /// # Errors

@@ -5,7 +5,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::lake::versioned::hash::Hasher;
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
 use arrow::compute::{filter_record_batch, interleave_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -14,6 +13,8 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use sql::change::CHANGE_TYPE;
 use sql::versioned::Rows;
 use sql::{Error, Result};
+
+use crate::lake::versioned::hash::Hasher;
 
 pub(super) const INSERT: &str = "insert";
 pub(super) const DELETE: &str = "delete";

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use futures::TryStreamExt as _;
 use iceberg::{TableRequirement, TableUpdate};
 use sql::{Error, ErrorKind, Result};
 use uuid::Uuid;
@@ -127,7 +128,6 @@ impl Pass<'_> {
 
     /// Whether a row of the file lacks a value.
     async fn lacks(&self, values: &Values, group: &Group) -> Result<bool> {
-        use futures::TryStreamExt as _;
         // With the key, so that there is something to read of a file without any of the columns.
         let columns = values.columns(&self.sink.file_schema, &self.sink.key);
         let mut rows = live_rows(self.sink, self.reader, group, &HashMap::new(), &columns);
